@@ -1,0 +1,204 @@
+"""The DL/T 645 frame: 68 A0..A5 68 C L DATA CS 16.
+
+Rules (DL/T 645-2007 clause 5, as far as public sources agree):
+
+* The address is six bytes, low byte first; here always 12 digits in reading order.
+* DATA travels with 33h added to each byte modulo 256; here always with the offset removed.
+* CS is the sum modulo 256 of every byte from the first 68 to the last data byte, as sent.
+* A sender may put FE bytes in front; they are outside the checksum. A receiver takes any number.
+* 68, 16 and FE inside a frame are legal: parse by position and length, never by search.
+"""
+
+from collections import namedtuple
+
+from protocols.errors import FrameError
+
+START = 0x68
+END = 0x16
+PREAMBLE = 0xFE
+OFFSET = 0x33
+OVERHEAD = 12  # bytes of a frame without data
+DATA_SIZE_MAX = 255  # what L can say; the standard's own limits (200, 50) are broken in the field
+FRAME_SIZE_MAX = OVERHEAD + DATA_SIZE_MAX
+PREAMBLE_SIZE = 4  # what a master sends; meters need it to wake their receiver
+
+BROADCAST = "999999999999"
+ANY_ADDRESS = "AAAAAAAAAAAA"
+
+REPLY_BIT = 0x80
+ABNORMAL_BIT = 0x40
+MORE_BIT = 0x20
+FUNCTION_MASK = 0x1F
+
+
+class Function:
+    """D4..D0 of the control byte, edition 2007."""
+
+    SECURITY = 0x03
+    BROADCAST_TIME = 0x08
+    READ = 0x11
+    READ_MORE = 0x12
+    READ_ADDRESS = 0x13
+    WRITE = 0x14
+    WRITE_ADDRESS = 0x15
+    FREEZE = 0x16
+    CHANGE_RATE = 0x17
+    CHANGE_PASSWORD = 0x18
+    CLEAR_DEMAND = 0x19
+    CLEAR_METER = 0x1A
+    CLEAR_EVENTS = 0x1B
+    RELAY = 0x1C
+    TERMINAL = 0x1D
+
+
+FUNCTION_NAMES = {
+    0x03: "security authentication",
+    0x08: "broadcast time",
+    0x11: "read",
+    0x12: "read following data",
+    0x13: "read address",
+    0x14: "write",
+    0x15: "write address",
+    0x16: "freeze",
+    0x17: "change rate",
+    0x18: "change password",
+    0x19: "clear maximum demand",
+    0x1A: "clear meter",
+    0x1B: "clear events",
+    0x1C: "relay control",
+    0x1D: "multifunction terminal",
+}
+# Edition 1997 uses the same frame with these codes; they do not overlap but for 03 and 08.
+FUNCTION_NAMES_1997 = {
+    0x01: "read",
+    0x02: "read following data",
+    0x04: "write",
+    0x0A: "write address",
+    0x0C: "change rate",
+    0x0F: "change password",
+    0x10: "clear maximum demand",
+}
+ERROR_BITS = (
+    "other error",
+    "no requested data",
+    "password wrong or not authorised",
+    "rate cannot be changed",
+    "too many year zones",
+    "too many day periods",
+    "too many tariffs",
+    "reserved",
+)
+
+_PLUS = [(byte + OFFSET) & 0xFF for byte in range(256)]
+_MINUS = [(byte - OFFSET) & 0xFF for byte in range(256)]
+
+
+class Frame(namedtuple("Frame", ("address", "control", "data"))):
+    """One frame: 12-digit address in reading order, control byte, data without the 33h offset."""
+
+    @property
+    def function(self) -> int:
+        """D4..D0."""
+        return self.control & FUNCTION_MASK
+
+    @property
+    def is_reply(self) -> bool:
+        """D7: sent by a meter."""
+        return bool(self.control & REPLY_BIT)
+
+    @property
+    def is_abnormal(self) -> bool:
+        """D6: the meter refuses; data is the error byte."""
+        return bool(self.control & ABNORMAL_BIT)
+
+    @property
+    def has_more(self) -> bool:
+        """D5: further parts must be asked for."""
+        return bool(self.control & MORE_BIT)
+
+    def to_bytes(self, preamble: int = 0) -> bytes:
+        """The wire form behind `preamble` FE bytes; FrameError when a part does not fit."""
+        if len(self.data) > DATA_SIZE_MAX or not 0 <= self.control <= 255:
+            raise FrameError("length", f"{len(self.data)} data bytes")
+        body = bytearray((START,))
+        body.extend(address_bytes(self.address))
+        body.extend((START, self.control, len(self.data)))
+        body.extend(bytes([_PLUS[byte] for byte in self.data]))
+        body.extend((sum(body) & 0xFF, END))
+        return bytes([PREAMBLE] * preamble) + bytes(body)
+
+
+def address_bytes(address: str) -> bytes:
+    """Six wire bytes, low byte first; digits, or A pairs for wildcards."""
+    if len(address) != 12 or any(digit not in "0123456789A" for digit in address):
+        raise FrameError("address", repr(address) + " is not 12 digits")
+    return bytes(reversed(bytes.fromhex(address)))
+
+
+def is_meter_address(address: object) -> bool:
+    """Whether `address` names exactly one meter: 12 decimal digits and not the broadcast."""
+    return (
+        isinstance(address, str)
+        and len(address) == 12
+        and all(digit in "0123456789" for digit in address)
+        and address != BROADCAST
+    )
+
+
+def function_name(control: int) -> str:
+    """The function of a control byte in words."""
+    function = control & FUNCTION_MASK
+    return FUNCTION_NAMES.get(function) or FUNCTION_NAMES_1997.get(function) or "vendor function"
+
+
+def error_names(code: int) -> tuple:
+    """The set bits of an error byte in words, lowest first (DL/T 645-2007, abnormal reply)."""
+    return tuple([name for bit, name in enumerate(ERROR_BITS) if code >> bit & 1])
+
+
+def fault_at(buffer: "bytes | bytearray", at: int) -> str:
+    """What keeps a frame from standing at `at`: "" for a whole frame, "truncated" for more bytes
+    needed, else start1, start2, checksum or end. Reads at most FRAME_SIZE_MAX bytes."""
+    size = len(buffer) - at
+    if size < 1:
+        return "truncated"
+    if buffer[at] != START:
+        return "start1"
+    if size > 7 and buffer[at + 7] != START:
+        return "start2"
+    if size < 10:
+        return "truncated"
+    stop = at + OVERHEAD + buffer[at + 9]
+    if len(buffer) < stop:
+        return "truncated"
+    if sum(buffer[at : stop - 2]) & 0xFF != buffer[stop - 2]:
+        return "checksum"
+    return "" if buffer[stop - 1] == END else "end"
+
+
+def frame_size(buffer: "bytes | bytearray", at: int) -> int:
+    """Bytes of the frame at `at`, which `fault_at` found whole."""
+    return OVERHEAD + int(buffer[at + 9])
+
+
+def frame_at(buffer: "bytes | bytearray", at: int) -> Frame:
+    """The frame at `at`, which `fault_at` found whole."""
+    length = buffer[at + 9]
+    address = bytes(reversed(bytes(buffer[at + 1 : at + 7]))).hex().upper()
+    data = bytes([_MINUS[byte] for byte in buffer[at + 10 : at + 10 + length]])
+    return Frame(address, buffer[at + 8], data)
+
+
+def decode_frame(data: bytes) -> Frame:
+    """Exactly one frame with any number of FE in front; FrameError names the first fault."""
+    at = 0
+    while at < len(data) and data[at] == PREAMBLE:
+        at += 1
+    fault = fault_at(data, at)
+    if fault:
+        raise FrameError(fault)
+    if at + frame_size(data, at) != len(data):
+        raise FrameError(
+            "trailing", f"{len(data) - at - frame_size(data, at)} bytes behind the frame"
+        )
+    return frame_at(data, at)

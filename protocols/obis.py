@@ -1,0 +1,112 @@
+"""OBIS codes (IEC 62056-6-1): A-B:C.D.E*F, the key of every quantity, and their names in words."""
+
+from collections import namedtuple
+
+from protocols.errors import CallerError
+
+_SEPARATORS = "-:..*"
+CURRENT = 255  # value group F: not a billing period, the value of now
+
+# Value group C of electricity (A = 1): the quantity, for D = 8 (time integral) and D = 7 (instant).
+_TOTALS = {
+    1: "active {} import",
+    2: "active {} export",
+    3: "reactive {} import",
+    4: "reactive {} export",
+    5: "reactive {} quadrant 1",
+    6: "reactive {} quadrant 2",
+    7: "reactive {} quadrant 3",
+    8: "reactive {} quadrant 4",
+    9: "apparent {} import",
+    10: "apparent {} export",
+    15: "active {} sum of both directions",
+    16: "active {} net",
+    131: "reactive {} net",
+}
+_INSTANTS = {11: "current", 12: "voltage", 13: "power factor", 14: "frequency", 81: "phase angle",
+             90: "current, sum of phases", 91: "neutral current"}  # fmt: skip
+_PHASE_STEP = (
+    20  # C of L1, L2, L3 = C of the total + 20, 40, 60; for the net reactive power 151, 171, 191
+)
+_ABSTRACT = {
+    (0, 96, 1, 0): "communication address",
+    (0, 96, 1, 1): "meter number",
+    (0, 96, 3, 10): "status word 3 (bit 4 relay open, bit 6 disconnect commanded)",
+    (0, 1, 0, 0): "meter clock",
+    (1, 0, 9, 1): "meter time",
+    (1, 0, 9, 2): "meter date",
+    (1, 0, 4, 2): "current transformer ratio",
+    (1, 0, 4, 3): "voltage transformer ratio",
+}
+
+
+class Obis(namedtuple("Obis", ("a", "b", "c", "d", "e", "f"))):
+    """One OBIS code; six numbers 0..255."""
+
+    @classmethod
+    def from_text(cls, text: str) -> "Obis":
+        """Reads `1-0:1.8.0*255`, or `1-0:1.8.0` for the value of now; CallerError otherwise."""
+        rest = text if "*" in text else text + "*255"
+        numbers = []
+        for separator in _SEPARATORS:
+            head, found, rest = rest.partition(separator)
+            numbers.append(head if found else "?")
+        numbers.append(rest)
+        for number in numbers:
+            if not number.isdigit() or len(number) > 3 or int(number) > 255:
+                raise CallerError(repr(text) + " is not an OBIS code such as 1-0:1.8.0")
+        return cls(*[int(number) for number in numbers])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Obis":
+        """Reads the six bytes of a COSEM logical name."""
+        if len(data) != 6:
+            raise CallerError("an OBIS code has six bytes")
+        return cls(*data)
+
+    def to_bytes(self) -> bytes:
+        """The six bytes of a COSEM logical name."""
+        return bytes(self)
+
+    def text(self) -> str:
+        """`1-0:1.8.0*255`."""
+        return f"{self.a}-{self.b}:{self.c}.{self.d}.{self.e}*{self.f}"
+
+    def name(self) -> str:
+        """The quantity in words; the code itself when it has no name here."""
+        abstract = _ABSTRACT.get((self.a, self.c, self.d, self.e))
+        if abstract:
+            return abstract
+        found = self._electric_name() if self.a == 1 else ""
+        return found or self.text()
+
+    def _electric_name(self) -> str:
+        if self.d not in (6, 7, 8):
+            return ""
+        total, phase = _split_phase(self.c)
+        word = {6: "power, maximum demand", 7: "power", 8: "energy"}[self.d]
+        if total in _TOTALS:
+            name = _TOTALS[total].replace("{}", word)
+        elif total in _INSTANTS and self.d == 7:
+            name = _INSTANTS[total]
+        else:
+            return ""
+        if phase:
+            name += f" L{phase}"
+        if self.e and self.d == 8:
+            name += f", rate {self.e}"
+        if self.f != CURRENT:
+            name += f", settlement {self.f} back"
+        return name
+
+
+def _split_phase(c: int) -> tuple:
+    """C as (C of the total, phase 0..3)."""
+    if c in _TOTALS or c in _INSTANTS:
+        return c, 0
+    if 131 < c < 200:
+        return 131, (c - 131) // _PHASE_STEP if (c - 131) % _PHASE_STEP == 0 else 0
+    for phase in (1, 2, 3):
+        if 0 < c - phase * _PHASE_STEP <= _PHASE_STEP:
+            return c - phase * _PHASE_STEP, phase
+    return c, 0
