@@ -1,0 +1,1 @@
+"""When meters are read, and what becomes of what they say."""

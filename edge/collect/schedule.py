@@ -1,0 +1,50 @@
+"""Which meter is due: periods aligned to the wall clock, on a clock that may be corrected.
+
+* A slot is a multiple of the period in UTC: a period of 900 s polls at :00, :15, :30 and :45.
+* A slot is polled at most once, and missed slots coalesce into one poll.
+* When UTC is set back, the slots until it catches up are not skipped: the schedule starts again
+  at the next slot of the new time. When it is set forward, one poll is due at once.
+
+Pure: the caller brings both clocks.
+"""
+
+JUMP_MS = 1_000  # a larger change of UTC against boot time is a clock jump
+
+
+class Schedule:
+    """The tasks of one line: name -> period in ms."""
+
+    def __init__(self, periods_ms: dict[str, int]) -> None:
+        self._periods = dict(periods_ms)
+        self._done: dict[str, int] = {}  # name -> last slot taken
+        self._offset: int | None = None  # UTC minus boot time
+        self.jumps = 0
+
+    def due(self, utc_ms: int, boot_ms: int) -> list[str]:
+        """The tasks whose slot has come and is not taken, oldest slot first."""
+        self._watch(utc_ms, boot_ms)
+        waiting = []
+        for name, period in self._periods.items():
+            slot = utc_ms // period * period
+            if self._done.get(name, -1) < slot:
+                waiting.append((slot, name))
+        return [name for _, name in sorted(waiting)]
+
+    def take(self, name: str, utc_ms: int) -> int:
+        """Marks the task's present slot as taken, and returns it."""
+        slot = utc_ms // self._periods[name] * self._periods[name]
+        self._done[name] = slot
+        return slot
+
+    def next_in_ms(self, utc_ms: int) -> int:
+        """Time until some task is due next, when none is due now."""
+        return min(period - utc_ms % period for period in self._periods.values())
+
+    def _watch(self, utc_ms: int, boot_ms: int) -> None:
+        offset = utc_ms - boot_ms
+        if self._offset is not None and abs(offset - self._offset) > JUMP_MS:
+            self.jumps += 1
+            for name, slot in self._done.items():
+                period = self._periods[name]
+                self._done[name] = min(slot, utc_ms // period * period)
+        self._offset = offset

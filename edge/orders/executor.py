@@ -1,0 +1,91 @@
+"""Carries out one order on its line.
+
+* The expiry is checked once more, on the clock that does not jump, right before the bytes go out.
+* "Sent" is durable before the first byte: if the gateway dies meanwhile, the next start says
+  unknown.
+* A read may be repeated within its time; silence in the end is unknown, never a value.
+"""
+
+import logging
+from collections.abc import Callable
+from itertools import islice
+
+from edge.clock import Clock
+from edge.line.line import Line
+from edge.meters.drivers import Driver
+from protocols.errors import BusbarError, LineError, RefusedError, ValueFormatError
+from protocols.messages import EVIDENCE_FRAME_SIZE_MAX, EVIDENCE_MAX, Order, OrderState
+from protocols.readings import Reading
+
+log = logging.getLogger("edge.orders")
+
+Evidence = tuple[tuple[str, int, bytes], ...]
+
+
+class OrderJob:
+    """A Job of `edge/collect/poller`. `report(order, counter, state, reason, readings,
+    evidence)`."""
+
+    def __init__(
+        self,
+        order: Order,
+        counter: int,
+        deadline_boot_ms: int,
+        clock: Clock,
+        report: Callable[..., None],
+    ) -> None:
+        self.meter_id: str = order.meter_id
+        self._order = order
+        self._counter = counter
+        self._deadline = deadline_boot_ms
+        self._clock = clock
+        self._report = report
+
+    def run(self, line: Line, driver: Driver, retries: int) -> None:
+        """Reports what came of it; an error of our own is unknown, because bytes may have gone
+        out."""
+        try:
+            self._run(line, driver, retries)
+        except Exception:
+            log.exception("order_failed counter=%d", self._counter)
+
+    def _run(self, line: Line, driver: Driver, retries: int) -> None:
+        if self._clock.boot_ms() > self._deadline:
+            self._report(self._order, self._counter, OrderState.EXPIRED, "expired before its turn")
+            return
+        self._report(self._order, self._counter, OrderState.SENT, "")
+        line.recording = []
+        try:
+            state, reason, readings = self._read(line, driver, retries)
+        finally:
+            frames, line.recording = line.recording, None
+        self._report(self._order, self._counter, state, reason, readings, _evidence(frames))
+
+    def _read(
+        self, line: Line, driver: Driver, retries: int
+    ) -> tuple[str, str, tuple[Reading, ...]]:
+        steps = driver.read(line, self._order.obis, retries)
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            readings = tuple(end.value)
+        except RefusedError as error:
+            return OrderState.REFUSED, str(error), ()
+        except LineError as error:
+            return OrderState.UNKNOWN, str(error), ()
+        except (ValueFormatError, BusbarError) as error:
+            return OrderState.UNKNOWN, f"the answer is no value: {error}", ()
+        if not readings:
+            return OrderState.DONE, "the meter has no value for it", ()
+        return OrderState.DONE, "", readings
+
+
+def _evidence(frames: list[tuple[str, int, bytes]]) -> Evidence:
+    """The transcript in pieces that a receipt may carry."""
+    pieces = (
+        (direction, at, data[start : start + EVIDENCE_FRAME_SIZE_MAX])
+        for direction, at, data in frames
+        for start in range(0, len(data), EVIDENCE_FRAME_SIZE_MAX)
+    )
+    return tuple(islice(pieces, EVIDENCE_MAX))
