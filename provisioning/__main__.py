@@ -1,0 +1,142 @@
+"""busbar-provision: the technician's command."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from protocols.errors import SettingError
+from provisioning.deployment import DEFAULT_HOSTS, DEFAULT_TENANT, Deployment
+
+OK = 0
+BAD_INPUT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 the input or the files did not allow it and nothing was done."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return BAD_INPUT
+    try:
+        return int(arguments.run(arguments))
+    except SettingError as error:
+        print(f"busbar-provision: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"busbar-provision: {where}{error.strerror or error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="busbar-provision",
+        description="Identities of a deployment, and what a bus capture says.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    init = commands.add_parser(
+        "init",
+        help="make a deployment, or add gateways to one",
+        description="Makes authority, broker, head end and gateways, with fresh keys. In a "
+        "directory that is a deployment already it adds gateways, and overwrites no key.",
+    )
+    _add_directory(init)
+    init.add_argument("--tenant", metavar="NAME", help=f"default {DEFAULT_TENANT}")
+    _add_gateway(init, action="append")
+    init.add_argument(
+        "--broker-host",
+        action="append",
+        metavar="HOST",
+        help="host name or IP address under which the broker is reached; may be repeated; default "
+        + " and ".join(DEFAULT_HOSTS),
+    )
+    init.set_defaults(run=_init)
+    revoke = commands.add_parser(
+        "revoke",
+        help="end a gateway",
+        description="Marks the keys of a gateway as revoked and puts its certificate on the "
+        "revocation list. Harmless when repeated.",
+    )
+    _add_directory(revoke)
+    _add_gateway(revoke)
+    revoke.set_defaults(run=_revoke)
+    renew = commands.add_parser(
+        "renew-crl",
+        help="renew the revocation list",
+        description="The revocation list holds 30 days; without a fresh one the broker then "
+        "refuses everybody. init and revoke renew it too.",
+    )
+    _add_directory(renew)
+    renew.set_defaults(run=_renew_crl)
+    _add_explain(commands)
+    return parser
+
+
+def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="say what a bus capture means",
+        description="Takes the bytes of a line in hex, as a terminal or an analyser shows them, "
+        "and says frame by frame what they mean: DL/T 645-2007 and 1997, Modbus RTU.",
+        epilog="exit code: 0 a frame was recognised, damaged ones included; 1 none was; 2 the "
+        "input is not hex. Passwords are shown as **, but not in the data of --json.",
+    )
+    parser.add_argument(
+        "hex",
+        nargs="+",
+        metavar="HEX",
+        help="bytes in hex, with or without 0x, spaces, commas, colons; - reads standard input",
+    )
+    parser.add_argument("--json", action="store_true", help="a list with one object for each frame")
+    parser.set_defaults(run=_explain)
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", required=True, type=Path, metavar="DIR", help="the deployment")
+
+
+def _add_gateway(parser: argparse.ArgumentParser, action: str = "store") -> None:
+    meaning = "gateway id; may be repeated" if action == "append" else "gateway id"
+    parser.add_argument("--gateway", required=True, action=action, metavar="ID", help=meaning)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    deployment = Deployment(arguments.dir)
+    folders = deployment.init(arguments.tenant, arguments.gateway, arguments.broker_host, _now())
+    for folder in folders:
+        print(f"gateway {folder.name}: {folder}")
+    return OK
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    at = Deployment(arguments.dir).revoke(arguments.gateway, _now())
+    since = datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    print(f"gateway {arguments.gateway}: revoked since {since}")
+    print(
+        "the head end refuses it from now on; the broker does when it has read "
+        f"{arguments.dir / 'broker' / 'crl.pem'} again (mosquitto: SIGHUP)"
+    )
+    return OK
+
+
+def _renew_crl(arguments: argparse.Namespace) -> int:
+    Deployment(arguments.dir).renew_revocations(_now())
+    print(f"renewed: {arguments.dir / 'broker' / 'crl.pem'}; make the broker read it again")
+    return OK
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from provisioning import explain  # noqa: PLC0415 - a head end makes identities without pymodbus
+
+    return explain.run(arguments.hex, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
