@@ -1,0 +1,209 @@
+"""A world in operation: the lines, meters and faults of one scenario, with real time."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from hil.faults import Fault
+from hil.line import Line
+from hil.load import Load
+from hil.meter import Dlt645Meter
+from hil.modbus_station import ModbusMeter, ModbusStation
+from hil.scenario import BLANK, MeterPlan, Scenario, Settings, read_scenario
+from protocols.errors import BusbarError, SettingError
+
+Log = Callable[[dict[str, object]], None]
+
+WATCH_INTERVAL_S = 1.0  # how soon a line that broke down ends the program
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def utc_ms() -> int:
+    """UTC in ms, from this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class World:
+    """Builds everything at once; `start` and `stop` as often as `with` does: once.
+
+    `clock` gives UTC ms; `log` gets one record for each value that a meter answered. The lines are
+    in `lines` by id and the meters in `meters` by (line id, address or unit), for tests to reach.
+    """
+
+    def __init__(
+        self, scenario: Scenario, clock: Callable[[], int] = utc_ms, log: Log | None = None
+    ) -> None:
+        """SettingError when a fixed register does not fit its meter."""
+        self.meters: dict[tuple[str, str], Dlt645Meter | ModbusMeter] = {}
+        self.lines: dict[str, Line] = {}
+        self._stations: list[tuple[ModbusStation, Line]] = []
+        self._stack = ExitStack()
+        for number, plan in enumerate(scenario.meters, 1):
+            line_log = _with_line(log, plan.settings["line"])
+            meter = _build_meter(plan, clock, line_log)
+            _pin(meter, plan, f"{scenario.where}: meter {number}")
+            self.meters[plan.settings["line"], plan.name] = meter
+        for settings in scenario.lines:
+            self.lines[settings["id"]] = self._build_line(scenario, settings)
+
+    def _build_line(self, scenario: Scenario, settings: Settings) -> Line:
+        line = Line(
+            scenario.base / settings["link"],
+            baud=settings["baud"],
+            paced=settings["paced"],
+            echo=settings["echo"],
+            turnaround_s=settings["turnaround_ms"] / 1000,
+            seed=settings["seed"],
+        )
+        line.set_faults(
+            Fault(**{key: value for key, value in fault.items() if key != "line"})
+            for fault in scenario.faults
+            if fault["line"] == settings["id"]
+        )
+        here = [meter for (line_id, _), meter in self.meters.items() if line_id == settings["id"]]
+        for meter in here:
+            if isinstance(meter, Dlt645Meter):
+                line.attach(meter)
+        units = [meter for meter in here if isinstance(meter, ModbusMeter)]
+        if units:
+            self._stations.append((ModbusStation(units), line))
+        return line
+
+    def start(self) -> None:
+        """Opens every line and serves every meter; what began is ended again when one fails."""
+        with ExitStack() as stack:
+            for line in self.lines.values():
+                stack.enter_context(line)
+            for station, line in self._stations:
+                path = line.attach_external(
+                    station.name, accepts=station.accepts, delay_of=station.delay_of
+                )
+                station.start(path, line.baud)
+                stack.callback(station.stop)  # before its line: a server hates a hung-up tty
+            self._stack = stack.pop_all()
+
+    def stop(self) -> None:
+        """Ends everything and removes the links. May be called twice."""
+        self._stack.close()
+
+    def is_alive(self) -> bool:
+        """Whether every line still works."""
+        return all(line.is_alive() for line in self.lines.values())
+
+    def statistics(self) -> dict[str, dict[str, object]]:
+        """By line id: totals since the start (see `LineStatistics`)."""
+        totals = {}
+        for line_id, line in self.lines.items():
+            one = line.statistics()
+            totals[line_id] = asdict(one) | {"busy_s": one.busy_s}
+        return totals
+
+
+def _build_meter(
+    plan: MeterPlan, clock: Callable[[], int], log: Log | None
+) -> Dlt645Meter | ModbusMeter:
+    settings = plan.settings
+    power = (settings["power_min_w"], settings["power_max_w"])
+    delay_s = settings["response_delay_ms"] / 1000
+    seed, phases = settings["seed"], settings["phases"]
+    if plan.model is not None:
+        load = Load(seed, phases, 0, power_w=power, energy_step_wh=1)
+        unit = settings["unit"]
+        return ModbusMeter(unit, plan.model, load, clock, response_delay_s=delay_s, log=log)
+    offset_ms = settings["utc_offset_min"] * 60_000
+    return Dlt645Meter(
+        settings["address"],
+        Load(seed, phases, settings["tariffs"], power_w=power, utc_offset_ms=offset_ms),
+        clock,
+        response_delay_s=delay_s,
+        preamble=settings["preamble"],
+        cut=settings["cut"],
+        utc_offset_ms=offset_ms,
+        refuses=tuple(settings["refuses"]),
+        log=log,
+    )
+
+
+def _pin(meter: Dlt645Meter | ModbusMeter, plan: MeterPlan, where: str) -> None:
+    for key, value in plan.registers.items():
+        try:
+            if isinstance(meter, Dlt645Meter):
+                meter.pin(key, None if value == BLANK else value)
+            elif isinstance(value, int):
+                meter.pin(key, value)
+            else:
+                raise SettingError("a Modbus register takes a whole number")
+        except (BusbarError, ValueError) as error:
+            raise SettingError(
+                f"{where}: registers: {key} = {value!r} is not allowed; {error}"
+            ) from None
+
+
+def _with_line(log: Log | None, line_id: str) -> Log | None:
+    if log is None:
+        return None
+    return lambda record: log({"line": line_id} | record)
+
+
+def run(config: Path, log_path: Path | None = None, die_with_parent: bool = False) -> int:
+    """Runs the world of `config` until SIGTERM (0), Ctrl-C (KeyboardInterrupt) or a line that broke
+    down (1). Prints a JSON line when it is ready, and one with the totals at the end.
+
+    SettingError for a wrong file, before anything is opened.
+    """
+    if die_with_parent:
+        bind_to_parent()
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    scenario = read_scenario(config)
+    with ExitStack() as stack:
+        file = stack.enter_context(log_path.open("a", buffering=1)) if log_path else None
+        world = World(scenario, log=_file_log(file) if file else None)
+        world.start()
+        stack.callback(world.stop)
+        links = {line_id: str(line.link) for line_id, line in world.lines.items()}
+        _print({"ready": True, "lines": links})
+        try:
+            while world.is_alive() and not ended.wait(WATCH_INTERVAL_S):
+                pass
+        finally:
+            alive = world.is_alive()
+            if alive:
+                _print({"lines": world.statistics()})
+    return 0 if alive else 1
+
+
+def bind_to_parent() -> None:
+    """Asks the kernel to end this process (SIGTERM) when its parent ends."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:  # it ended in between, and the signal will not come
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _print(message: dict[str, object]) -> None:
+    with suppress(BrokenPipeError):  # nobody reads any more: the clean-up goes on
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def _file_log(file: TextIO) -> Log:
+    lock = threading.Lock()
+
+    def write(record: dict[str, object]) -> None:
+        line = json.dumps(record)
+        with lock:
+            file.write(line + "\n")
+
+    return write
