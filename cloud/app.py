@@ -1,0 +1,140 @@
+"""The composition root: builds every object of the running head end and hands each what it needs.
+
+Nothing is half started: settings, keys, registry, TLS files, the state directory, the database and
+the control socket are all checked before the first thread starts.
+"""
+
+import logging
+import random
+import signal
+import ssl
+import sys
+import threading
+from types import FrameType
+
+from cloud.clock import Clock, SystemClock
+from cloud.faults import fault_words
+from cloud.identity.keyring import OwnKeys, Registry, check_tls_files, load_own_keys
+from cloud.identity.sealing import Sealer
+from cloud.ingest.acks import AckSender, Publisher
+from cloud.ingest.gate import Gate
+from cloud.ingest.ingest import Ingest
+from cloud.ingest.mailbox import Mailbox
+from cloud.ingest.source import MqttSource, tls_context
+from cloud.orders.control import ControlServer
+from cloud.orders.desk import Desk
+from cloud.service import Service
+from cloud.settings import Settings
+from cloud.store.database import StateLock, open_writer
+from cloud.store.orders import OrderStore
+from cloud.store.writer import Writer
+from protocols.envelope.suites import Provider
+from protocols.errors import SettingError
+
+log = logging.getLogger("cloud.app")
+
+STOP_TIMEOUT_S = 10.0
+WATCH_S = 1.0
+
+
+class Core:
+    """What there is without a broker and threads: ingest and order desk over one store."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        own: OwnKeys,
+        registry: Registry,
+        publisher: Publisher,
+        clock: Clock,
+    ) -> None:
+        """Opens the database; StoreError when it is not one of ours."""
+        provider = Provider()
+        tenant = settings.tenant
+        self.store = Writer(open_writer(settings.database, tenant))
+        orders = OrderStore(self.store.db)
+        sealer = Sealer(tenant, own, registry, provider)
+        self.desk = Desk(self.store, orders, sealer, publisher, clock)
+        gate = Gate(tenant, own, registry, provider, clock)
+        acks = AckSender(sealer, publisher, clock)
+        self.ingest = Ingest(self.store, gate, acks, self.desk, clock)
+
+
+def run(settings: Settings) -> int:
+    """The service, until SIGTERM or SIGINT. SettingError or StoreError before anything starts; the
+    exit code afterwards."""
+    clock = SystemClock()
+    own = load_own_keys(settings.identity_dir, settings.tenant, clock)
+    registry = Registry(settings.identity_dir / "registry.json", settings.tenant)
+    context = _tls(settings)
+    lock = StateLock(settings.state_dir)
+    try:
+        mailbox = Mailbox(settings.queue_messages)
+        chance = random.Random()  # noqa: S311 -- spreads reconnects, guards nothing
+        source = MqttSource(settings, context, mailbox, chance)
+        core = Core(settings, own, registry, source, clock)
+        try:
+            control = ControlServer(settings.state_dir, mailbox)
+            service = Service(
+                mailbox,
+                core.ingest,
+                core.desk,
+                source,
+                clock,
+                settings.commit_messages,
+                settings.commit_interval_ms,
+            )
+            return _serve(service, source, control)
+        finally:
+            core.store.close()
+    finally:
+        lock.release()
+
+
+def _serve(service: Service, source: MqttSource, control: ControlServer) -> int:
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    writer = threading.Thread(target=service.run, name="writer", daemon=True)
+    writer.start()
+    control.start()
+    source.start()
+    log.info("service_started")
+    while not ended.wait(WATCH_S):
+        if not writer.is_alive():
+            break
+    source.stop()
+    control.stop()
+    service.stop()
+    writer.join(STOP_TIMEOUT_S)
+    if service.failed is not None:
+        log.critical("service_failed error=%s", fault_words(service.failed))
+        return 1
+    log.info("service_stopped")
+    return 0
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls:
+        return None
+    check_tls_files(settings.identity_dir)
+    try:
+        return tls_context(settings.identity_dir)
+    except OSError as error:
+        raise SettingError(
+            f"identity_dir = {str(settings.identity_dir)!r}: ca.pem, tls.pem and tls.key make no "
+            f"TLS identity: {error}"
+        ) from error
+
+
+def start_logging() -> None:
+    """Events on stderr, one line each; the journal adds the time."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )

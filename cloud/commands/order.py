@@ -1,0 +1,166 @@
+"""`busbar-cloud order read | list | show`: ask a meter now, and see what became of it."""
+
+import argparse
+import json
+from typing import Any, TextIO
+
+from cloud.commands.tables import print_json, print_table, printable, shown_time
+from cloud.orders.client import ask
+from cloud.orders.desk import RECEIPT_GRACE_MS, VALID_S_DEFAULT, VALID_S_MAX, VALID_S_MIN
+from cloud.settings import Settings
+from cloud.store.orders import OrderRow
+from cloud.store.reader import Reader
+from protocols.errors import CallerError
+from protocols.messages import OrderState
+from protocols.obis import Obis
+from protocols.quantity import KIND_NAMES, Quantity
+
+LIST_LIMIT = 50
+PREFIX_SIZE_MIN = 4  # hex digits of an order id
+EXIT_NOT_DONE = 1
+_REPLY_MARGIN_S = 5  # the service's own tick and commit
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The subcommands and their arguments."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    read = actions.add_parser("read", help="read one quantity of a meter now")
+    read.add_argument("meter", help="the meter's id")
+    read.add_argument("obis", help="the quantity, such as 1-0:1.8.0")
+    read.add_argument(
+        "--valid-s",
+        type=int,
+        default=VALID_S_DEFAULT,
+        help=f"how long the order holds, {VALID_S_MIN} to {VALID_S_MAX}",
+    )
+    read.add_argument("--gateway", help="when several gateways announce the meter")
+    read.add_argument("--json", action="store_true", help="each state as a line of JSON")
+    several = actions.add_parser("list", help="the latest orders")
+    several.add_argument("--limit", type=int, default=LIST_LIMIT)
+    several.add_argument("--json", action="store_true", help="a list of objects")
+    show = actions.add_parser("show", help="every step of an order")
+    show.add_argument("order", help="the order's id, or how it starts")
+    show.add_argument("--json", action="store_true", help="one object")
+    for one in (read, several, show):
+        one.add_argument("--config", required=True, help="cloud.toml")
+
+
+def run(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
+    """Do the subcommand. CallerError, ServiceDownError."""
+    if arguments.action == "read":
+        return _read(settings, arguments, out)
+    if arguments.action == "list":
+        return _list(settings, arguments, out)
+    return _show(settings, arguments, out)
+
+
+def _read(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
+    request = {
+        "op": "order_read",
+        "meter": arguments.meter,
+        "obis": arguments.obis,
+        "valid_s": arguments.valid_s,
+        "gateway": arguments.gateway or "",
+    }
+    wait_s = max(arguments.valid_s, VALID_S_MIN) + RECEIPT_GRACE_MS // 1000 + _REPLY_MARGIN_S
+    state = ""
+    for event in ask(settings.state_dir, request, wait_s):
+        if arguments.json:
+            print(json.dumps(event), file=out, flush=True)
+        else:
+            _print_event(out, event, is_first=not state)
+        state = event["state"]
+    return 0 if state == OrderState.DONE else EXIT_NOT_DONE
+
+
+def _print_event(out: TextIO, event: dict[str, Any], is_first: bool) -> None:
+    if is_first:
+        print(f"order {event['order']} to {event['gateway']}", file=out)
+    reason = f"  {printable(event['reason'])}" if event["reason"] else ""
+    print(f"{shown_time(event['at'])}  {event['state']}{reason}", file=out, flush=True)
+    if event["final"]:
+        _print_outcome(out, event["readings"], event["evidence"])
+
+
+def _print_outcome(out: TextIO, readings: list[Any], evidence: list[Any]) -> None:
+    if readings:
+        rows = [_shown_reading(*one) for one in readings]
+        columns = ("obis", "name", "value", "unit", "kind")
+        print_table(out, columns, [[row[name] for name in columns] for row in rows])
+    for way, ms, frame in evidence:
+        print(f"{way} {ms:>6} ms  {bytes.fromhex(frame).hex(' ')}", file=out)
+
+
+def _shown_reading(
+    code: str, value: "int | str", scaler: int, unit: str, kind: int
+) -> dict[str, Any]:
+    shown, shown_unit = Quantity(value, scaler, unit, kind).shown()
+    name = Obis.from_text(code).name()
+    return {
+        "obis": code,
+        "name": name,
+        "value": shown,
+        "unit": shown_unit,
+        "kind": KIND_NAMES[kind],
+    }
+
+
+def _list(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
+    if arguments.limit < 1:
+        raise CallerError("--limit must be a whole number above 0")
+    with Reader(settings.database) as reader:
+        rows = [_row(order) for order in reader.orders(arguments.limit)]
+    if arguments.json:
+        print_json(out, rows)
+    else:
+        columns = ("order", "created", "gateway", "meter", "obis", "state")
+        print_table(out, columns, [[row[name] for name in columns] for row in rows])
+    return 0
+
+
+def _row(order: OrderRow) -> dict[str, Any]:
+    return {
+        "order": order.order_id.hex(),
+        "created": shown_time(order.created_at),
+        "expires": shown_time(order.expires_at),
+        "gateway": order.gateway_id,
+        "meter": order.meter_id,
+        "address": order.meter_address,
+        "action": order.action,
+        "obis": order.obis,
+        "counter": order.counter,
+        "state": order.state,
+    }
+
+
+def _show(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
+    prefix = arguments.order
+    if len(prefix) < PREFIX_SIZE_MIN or not prefix.isalnum():
+        raise CallerError(f"an order id has at least {PREFIX_SIZE_MIN} hex digits")
+    with Reader(settings.database) as reader:
+        found = reader.orders_by_prefix(prefix)
+        if len(found) != 1:
+            raise CallerError(f"{'no' if not found else 'more than one'} order starts so: {prefix}")
+        order = found[0]
+        events = reader.order_events(order.order_id)
+        receipts = reader.receipts(order)
+    if arguments.json:
+        steps = [event._asdict() for event in events]
+        told = [
+            {
+                **one._asdict(),
+                "readings": json.loads(one.readings),
+                "evidence": json.loads(one.evidence),
+            }
+            for one in receipts
+        ]
+        print_json(out, {**_row(order), "events": steps, "receipts": told})
+        return 0
+    for name, value in _row(order).items():
+        print(f"{name:<8}  {printable(str(value))}", file=out)
+    columns = ("at", "state", "told by the gateway", "reason")
+    rows = [(shown_time(e.at), e.state, shown_time(e.told_at), e.reason) for e in events]
+    print_table(out, columns, rows)
+    for one in receipts:
+        _print_outcome(out, json.loads(one.readings), json.loads(one.evidence))
+    return 0

@@ -1,0 +1,1 @@
+"""Orders: signed here, decided by the gateway, followed to a final state."""
