@@ -50,6 +50,8 @@ class Plan(NamedTuple):
     ingest: dict[str, Any]
     reconnect_s_max: int = 5
     foreign_lines: Mapping[str, str] = MappingProxyType({})  # line id -> port of meters not ours
+    line_settings: Mapping[str, Any] = MappingProxyType({})  # more of every [[line]] of edge.toml
+    faults: tuple[dict[str, Any], ...] = ()  # rows of world.toml
 
 
 class Part:
@@ -239,17 +241,16 @@ class Deployment:
             link = str(self.folder / name)
             world.append(section("[line]", {"id": name, "link": link, **line}))
             # A pty has no parity, and refuses to be opened twice with one.
-            edge.append(
-                section("[line]", {"id": name, "port": link, "baud": line["baud"], "parity": "N"})
-            )
+            tty = {"id": name, "port": link, "baud": line["baud"], "parity": "N"}
+            edge.append(section("[line]", {**tty, **plan.line_settings}))
         for name, port in plan.foreign_lines.items():
             edge.append(section("[line]", {"id": name, "port": port, "parity": "N"}))
         for meter in plan.meters:
             if meter.world:
                 world.append(section("[meter]", {"line": meter.line, **meter.world}))
-            edge.append(
-                section("[meter]", {"id": meter.meter_id, "line": meter.line, **meter.edge})
-            )
+            place = {"id": meter.meter_id, "line": meter.line}
+            edge.append(section("[meter]", {**place, **meter.edge}))
+        world.extend(section("[fault]", fault) for fault in plan.faults)
         self.world_config.write_text("\n".join(world))
         self.edge_config.write_text("\n".join(edge))
         head_end = {"tenant": TENANT, "state_dir": "head-end", "identity_dir": "id/cloud"}

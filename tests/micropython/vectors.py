@@ -8,7 +8,7 @@ import json
 from protocols.dlt645.deframer import Deframer
 from protocols.dlt645.exchange import Exchange, identifier_text
 from protocols.dlt645.frame import Frame, Function, decode_frame, error_names, function_name
-from protocols.dlt645.values import decode_values
+from protocols.dlt645.values import decode_reply, decode_values
 from protocols.errors import BusbarError, FrameError
 
 IDENTIFIER_SIZE = 4
@@ -33,7 +33,20 @@ def alone(data: bytes) -> dict:
     if frame.is_reply and frame.function == Function.READ and not frame.is_abnormal:
         row["values"] = values(frame)
         row["exchange"] = exchange(frame)
+    row["short"] = short(data)
     return row
+
+
+def short(data: bytes) -> "list | None":
+    """What the short way of everyday replies says, twice: it learns a head at the first sight."""
+    replies = []
+    for reply in (decode_reply(data), decode_reply(data)):
+        if reply is None:
+            replies.append(None)
+        else:
+            rows = [[one.obis.text(), list(one.quantity)] for one in reply[2]]
+            replies.append([reply[0], reply[1].hex(), rows])
+    return replies
 
 
 def values(frame: Frame) -> list:

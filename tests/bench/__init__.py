@@ -1,0 +1,1 @@
+"""Measurements; nothing here runs with the tests."""
