@@ -106,11 +106,14 @@ class Agent:
         self._writer.start()
         if self._journal.salvaged:
             log.error("journal_put_aside reason=%r", self._journal.salvaged)
+        self._inbox.resume()  # before a new order can come: it would be found as a stored one
         self._session.start()
-        self._inbox.resume()
         for worker in self._workers.values():
             worker.start()
-        self._status.start()
+        try:
+            self._status.start()
+        except OSError as error:  # a path too long, a full disk: meters are read all the same
+            log.error("status_refused reason=%r", str(error))
         log.info(
             "agent_started gateway=%s head=%d", self._settings.gateway["id"], self._writer.head
         )

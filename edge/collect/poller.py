@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from edge.clock import Clock
 from edge.collect.schedule import Schedule
 from edge.line.line import Line
+from edge.line.port import PortLostError
 from edge.meters.drivers import Driver
 from protocols.errors import BusbarError, LineError
 from protocols.readings import Reading, ReadingSet
@@ -165,6 +166,9 @@ class LineWorker:
         retries = 0 if watch.failures else self._retries
         try:
             readings = tuple(self._drive(watch.driver, retries))
+        except PortLostError as error:
+            watch.last_error = str(error)  # the line's trouble: no meter pauses for it
+            return
         except LineError as error:
             watch.note_failure(error, self._clock.boot_ms())
             if watch.failures == 1:

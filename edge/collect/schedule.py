@@ -17,23 +17,27 @@ class Schedule:
     def __init__(self, periods_ms: dict[str, int]) -> None:
         self._periods = dict(periods_ms)
         self._done: dict[str, int] = {}  # name -> last slot taken
+        self._taken: dict[str, int] = {}  # name -> how many had been taken by then
+        self._takes = 0
         self._offset: int | None = None  # UTC minus boot time
         self.jumps = 0
 
     def due(self, utc_ms: int, boot_ms: int) -> list[str]:
-        """The tasks whose slot has come and is not taken, oldest slot first."""
+        """The tasks whose slot has come and is not taken, the one that was taken longest ago
+        first: on an overloaded line all are late alike."""
         self._watch(utc_ms, boot_ms)
         waiting = []
         for name, period in self._periods.items():
-            slot = utc_ms // period * period
-            if self._done.get(name, -1) < slot:
-                waiting.append((slot, name))
+            if self._done.get(name, -1) < utc_ms // period * period:
+                waiting.append((self._taken.get(name, 0), name))
         return [name for _, name in sorted(waiting)]
 
     def take(self, name: str, utc_ms: int) -> int:
         """Marks the task's present slot as taken, and returns it."""
         slot = utc_ms // self._periods[name] * self._periods[name]
         self._done[name] = slot
+        self._takes += 1
+        self._taken[name] = self._takes
         return slot
 
     def next_in_ms(self, utc_ms: int) -> int:

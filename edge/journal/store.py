@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge.journal.damage import is_damage
 from edge.journal.ranges import Ranges
 from protocols.envelope.claims import EPOCH_SIZE
 from protocols.obis import Obis
@@ -26,6 +27,7 @@ FILE_NAME = "journal.db"
 PAGE_SIZE = 4096
 COUNTER_BLOCK = 1024  # message counters reserved at a time, so that a crash can never reuse one
 PURGE_ROWS_MAX = 2_000  # per transaction, so that readings never wait long for a purge
+ORDERS_KEPT = 200  # so that a redelivered one still finds its result
 _JOURNAL_SIZE_LIMIT = 4 * 1024 * 1024
 _UNCLEAN, _CLEAN = 1, 0
 
@@ -64,6 +66,9 @@ class Journal:
             self._open()
             damage = "" if self._mark("state") == _CLEAN else self._check()
         except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                self._disconnect()
+                raise
             damage = str(error)
         if damage:
             self.salvaged = damage
@@ -84,6 +89,7 @@ class Journal:
         return JournalReader(self.path)
 
     def _open(self) -> None:
+        self._disconnect()  # of an attempt that failed
         new = not self.path.exists()
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._db.executescript(
@@ -96,18 +102,22 @@ class Journal:
         )
         if new or not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             schema = files("edge.journal").joinpath("schema.sql").read_text()
-            self._db.executescript("BEGIN;" + schema + "COMMIT;")
+            self._db.executescript("BEGIN;" + schema)
             self._set_mark("epoch", os.urandom(EPOCH_SIZE))
             self._set_mark("state", _CLEAN)
+            self._db.execute("COMMIT")
         self.path.chmod(0o600)
 
     def _check(self) -> str:
         result = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         return "" if result == "ok" else str(result)
 
-    def _put_aside(self) -> None:
+    def _disconnect(self) -> None:
         if self._db is not None:
             self._db.close()
+
+    def _put_aside(self) -> None:
+        self._disconnect()
         number = 1
         while (aside := self.path.with_name(f"journal-damaged-{number}.db")).exists():
             number += 1
@@ -174,7 +184,8 @@ class Journal:
 
     def purge(self, before_ms: int, fill: float) -> int:
         """Deletes acknowledged rows read before `before_ms`, or while the file is fuller than
-        `fill` (0..1) the oldest acknowledged ones; at most PURGE_ROWS_MAX. Returns how many."""
+        `fill` (0..1) the oldest acknowledged ones; at most PURGE_ROWS_MAX. Returns how many. Of
+        the orders the last ORDERS_KEPT stay, and all whose receipts the head end lacks."""
         upto = min(self.acknowledged().contiguous_from(1), self.head() - 1)
         crowded = self.fill() > fill
         with self.transaction():
@@ -182,6 +193,15 @@ class Journal:
                 "DELETE FROM reading_set WHERE sequence IN (SELECT sequence FROM reading_set"
                 " WHERE sequence <= ? AND (? OR read_at < ?) ORDER BY sequence LIMIT ?)",
                 (upto, crowded, before_ms, PURGE_ROWS_MAX),
+            )
+            self._db.execute(
+                "DELETE FROM order_inbox"
+                " WHERE counter <= (SELECT max(counter) FROM order_inbox) - ?"
+                " AND counter NOT IN (SELECT counter FROM receipt WHERE NOT acknowledged)",
+                (ORDERS_KEPT,),
+            )
+            self._db.execute(
+                "DELETE FROM receipt WHERE counter NOT IN (SELECT counter FROM order_inbox)"
             )
         if cursor.rowcount:
             # executescript, because on Python 3.11 a fetched incremental_vacuum frees one page
@@ -198,7 +218,7 @@ class Journal:
 
     def note_flagged_sent(self, sequence: int) -> None:
         """Rows up to here may have been sent with an unsynced time, and are never re-timed."""
-        self._set_mark("flagged_sent", sequence)
+        self._set_mark("flagged_sent", max(sequence, self.flagged_sent()))
 
     def flagged_sent(self) -> int:
         """The mark of `note_flagged_sent`."""

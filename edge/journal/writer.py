@@ -75,7 +75,11 @@ class Writer:
 
     def start(self) -> None:
         """Opens the journal (errors pass to the caller) and starts the thread."""
-        self.journal.open()
+        try:
+            self.journal.open()
+        except sqlite3.OperationalError:
+            self._ballast.release()  # a start needs room too, and the disk may be full
+            self.journal.open()
         self.head = self.journal.head()
         self._ballast.fill()
         self._thread.start()
@@ -118,7 +122,12 @@ class Writer:
                 wait_ms = self._wait_ms()
                 if wait_ms > 0:
                     self._wake.wait(wait_ms / 1000)
-            self.work()
+            try:
+                self.work()
+            except Exception:
+                # A fault of ours must not end the only writer; what is held is tried again.
+                log.exception("turn_failed")
+                self._retry_at = self._clock.boot_ms() + RETRY_MS
         self._retry_at = 0
         self.work(everything=True)
         with contextlib.suppress(sqlite3.Error):
@@ -224,13 +233,19 @@ class Ballast:
             self.release()
 
     def release(self) -> None:
-        """Gives the space back."""
-        self._path.unlink(missing_ok=True)
+        """Gives the space back, unless the disk refuses even that."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("ballast_kept reason=%r", error.strerror)
 
     def room(self) -> bool:
         """Whether there is room beyond the space that is kept for acknowledgements."""
         return self._free() > self._size
 
     def _free(self) -> int:
-        disk = os.statvfs(self._path.parent)
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return 0
         return disk.f_bavail * disk.f_frsize

@@ -21,6 +21,7 @@ from edge.line.port import Port, PortLostError
 from protocols.errors import LineError
 
 ANSWER_SIZE_MAX = 512  # bytes, preamble and noise included, that one answer may take on the wire
+FLOOD_SIZE_MAX = 4096  # bytes that end an exchange; no meter sends so much, a serial server may
 STALE_READS_MAX = 64  # reads that drain a line before an exchange; more is a chattering line
 REOPEN_MS_FIRST = 500
 REOPEN_MS_MAX = 10_000
@@ -28,6 +29,10 @@ REOPEN_MS_MAX = 10_000
 
 class NoAnswerError(LineError):
     """Nothing that answers the request came in time."""
+
+
+class TooLateError(LineError):
+    """What was to be sent holds no longer; it was not sent."""
 
 
 class Conversation(Protocol):
@@ -77,6 +82,7 @@ class Line:
         self.counters = LineCounters()
         self.transcript: list[tuple[str, int, bytes]] = []
         self.recording: list[tuple[str, int, bytes]] | None = None  # gathers transcripts while set
+        self.may_send: Callable[[], bool] | None = None  # asked right before a request, while set
         self.is_open = False
         self._port = port
         self._character_s = character_s
@@ -107,8 +113,15 @@ class Line:
         """Listens for `seconds` and drops what comes: an answer that is late must not meet the next
         request where the protocol cannot tell them apart (Modbus has no sequence)."""
         deadline = self._now() + seconds
-        while (left := deadline - self._now()) > 0:
-            self.counters.stale_bytes += len(self._port.read(left))
+        try:
+            while (left := deadline - self._now()) > 0:
+                stale = self._port.read(left)
+                if stale:
+                    self.counters.stale_bytes += len(stale)
+                    self._silent_since = self._now()
+        except PortLostError:
+            self._lose_port()
+            raise
 
     def close(self) -> None:
         """Closes the port."""
@@ -150,6 +163,8 @@ class Line:
 
     def _exchange(self, conversation: Conversation) -> None:
         request = conversation.request
+        if self.may_send is not None and not self.may_send():
+            raise TooLateError("expired before it was sent")
         self.transcript = []
         self._started_at = self._now()
         self._port.write(request)
@@ -169,6 +184,7 @@ class Line:
         limit = deadline + ANSWER_SIZE_MAX * self._character_s + self._gap_s
         echo = request if conversation.drops_echo else b""
         held = b""
+        received = 0
         while True:
             wait = min(deadline, limit) - self._now()
             data = self._port.read(wait) if wait > 0 else b""
@@ -180,12 +196,16 @@ class Line:
                 self.counters.silences += 1
                 raise NoAnswerError(f"line {self.line_id}: no answer")
             self.counters.bytes_received += len(data)
+            received += len(data)
             self._note("<", data)
             deadline = max(deadline, self._now() + self._gap_s)
             if echo:
                 held, echo, data = self._strip_echo(held + data, echo)
             if data and conversation.receive(data):
                 return
+            if received > FLOOD_SIZE_MAX:
+                self.counters.silences += 1
+                raise NoAnswerError(f"line {self.line_id}: flooded")
 
     def _strip_echo(self, data: bytes, echo: bytes) -> tuple[bytes, bytes, bytes]:
         """(held back, echo still expected, bytes for the conversation)."""

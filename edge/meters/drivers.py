@@ -15,9 +15,9 @@ from edge.meters.modbus_pdu import ReadRegisters
 from edge.settings import DLT645, meter_address
 from protocols.dlt645 import exchange as dlt645
 from protocols.dlt645.deframer import Deframer
-from protocols.dlt645.frame import PREAMBLE_SIZE
+from protocols.dlt645.frame import FRAME_SIZE_MAX, PREAMBLE_SIZE, Function
 from protocols.dlt645.identifiers import identifier_of
-from protocols.dlt645.values import decode_readings
+from protocols.dlt645.values import decode_readings, decode_reply
 from protocols.errors import LineError, RefusedError, UnsupportedError, ValueFormatError
 from protocols.modbus.model import Model, Register
 from protocols.modbus.plan import plan_spans, with_factors
@@ -72,13 +72,29 @@ class Dlt645Conversation:
 
     def __init__(self, exchange: dlt645.Exchange) -> None:
         self.request = exchange.request.to_bytes(PREAMBLE_SIZE)
+        self.readings: list[Reading] | None = None  # of an answer that needs no exchange
         self._exchange = exchange
         self._deframer = Deframer()
         self._asked = exchange.request
+        self._heard = b""
 
     def receive(self, data: bytes) -> bool:
         """True when this request is answered, wholly or in part."""
+        if self._is_plain_answer(data):
+            return True
         return self._take(self._deframer.feed(data))
+
+    def _is_plain_answer(self, data: bytes) -> bool:
+        """Whether all that was heard is the one frame that nearly every answer is: from the meter
+        asked, with the identifier asked, one good number, nothing in front or behind."""
+        if self._asked.control != Function.READ or len(self._heard) > FRAME_SIZE_MAX:
+            return False
+        self._heard += data
+        reply = decode_reply(self._heard)
+        if reply is None or reply[:2] != (self._asked.address, self._asked.data):
+            return False
+        self.readings = reply[2]
+        return True
 
     def flush(self) -> bool:
         """Looks behind a false start that waited for more bytes."""
@@ -147,8 +163,9 @@ class Dlt645Driver:
         while True:
             self.counters.exchanges += 1
             before = exchange.strays
+            conversation = Dlt645Conversation(exchange)
             try:
-                line.converse(Dlt645Conversation(exchange), self._turnaround_ms)
+                line.converse(conversation, self._turnaround_ms)
                 attempts = 0
             except NoAnswerError:
                 self.counters.silences += 1
@@ -159,6 +176,8 @@ class Dlt645Driver:
                 self.counters.retries += 1
             finally:
                 self.counters.strays += exchange.strays - before
+            if conversation.readings is not None:
+                return conversation.readings
             if exchange.state == dlt645.DONE:
                 return decode_readings(exchange.data())
             if attempts:

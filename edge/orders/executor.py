@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from edge.clock import Clock
-from edge.line.line import Line
+from edge.line.line import Line, TooLateError
 from edge.meters.drivers import Driver
 from protocols.errors import BusbarError, LineError, RefusedError, ValueFormatError
 from protocols.messages import EVIDENCE_FRAME_SIZE_MAX, EVIDENCE_MAX, Order, OrderState
@@ -50,16 +50,21 @@ class OrderJob:
             log.exception("order_failed counter=%d", self._counter)
 
     def _run(self, line: Line, driver: Driver, retries: int) -> None:
-        if self._clock.boot_ms() > self._deadline:
+        if not self._still_holds():
             self._report(self._order, self._counter, OrderState.EXPIRED, "expired before its turn")
             return
         self._report(self._order, self._counter, OrderState.SENT, "")
         line.recording = []
+        line.may_send = self._still_holds
         try:
             state, reason, readings = self._read(line, driver, retries)
         finally:
             frames, line.recording = line.recording, None
+            line.may_send = None
         self._report(self._order, self._counter, state, reason, readings, _evidence(frames))
+
+    def _still_holds(self) -> bool:
+        return self._clock.boot_ms() <= self._deadline
 
     def _read(
         self, line: Line, driver: Driver, retries: int
@@ -72,10 +77,16 @@ class OrderJob:
             readings = tuple(end.value)
         except RefusedError as error:
             return OrderState.REFUSED, str(error), ()
+        except TooLateError as error:
+            # Nothing at all went out, or a repetition did not: then the first may have arrived.
+            return OrderState.UNKNOWN if line.recording else OrderState.REFUSED, str(error), ()
         except LineError as error:
             return OrderState.UNKNOWN, str(error), ()
         except (ValueFormatError, BusbarError) as error:
             return OrderState.UNKNOWN, f"the answer is no value: {error}", ()
+        except Exception as error:
+            log.exception("order_failed counter=%d", self._counter)
+            return OrderState.UNKNOWN, f"a fault of the gateway: {type(error).__name__}", ()
         if not readings:
             return OrderState.DONE, "the meter has no value for it", ()
         return OrderState.DONE, "", readings

@@ -68,7 +68,7 @@ class Inbox:
                 )
                 continue
             trusted = self._clock.quality() >= TimeQuality.NTP
-            left = stored.expires_at - self._clock.utc_ms() if trusted else 0
+            left = stored.expires_at - self._clock.utc_ms() if trusted else -1
             self._start(order, stored.counter, left)
 
     def take(self, claims: Claims, body: object, now: int, nonce_ages: dict[bytes, int]) -> None:
@@ -127,6 +127,9 @@ class Inbox:
     def _judge(self, order: Order, claims: Claims) -> None:
         if claims.epoch != self._journal.epoch:
             raise CallerError("the order is for another journal of this gateway")
+        self._check_meter(order)
+
+    def _check_meter(self, order: Order) -> None:
         address = self._addresses.get(order.meter_id)
         if address is None:
             raise CallerError("this gateway does not have that meter")
@@ -134,9 +137,12 @@ class Inbox:
 
     def _start(self, order: Order, counter: int, left_ms: int) -> None:
         job = OrderJob(order, counter, self._clock.boot_ms() + left_ms, self._clock, self.report)
-        if order.meter_id not in self._addresses:
-            self.report(order, counter, OrderState.REFUSED, "this gateway does not have that meter")
-        elif not self._offer(order.meter_id, job):
+        try:
+            self._check_meter(order)  # once more: after a restart the meter may be another one
+        except CallerError as error:
+            self.report(order, counter, OrderState.REFUSED, str(error))
+            return
+        if not self._offer(order.meter_id, job):
             self.report(order, counter, OrderState.REFUSED, "too many orders wait for that line")
 
     def _call(self, function: Any, *arguments: object) -> Any:

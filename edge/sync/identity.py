@@ -64,7 +64,10 @@ def load_identity(folder: Path, gateway_id: str, tenant: str, provider: Provider
     newest = max(signing, key=lambda key: key.record.not_before)
     own_keys = {key.record.kid: key for key in keys if key.record.use == Use.OPEN}
     trusted_set = KeySet(records)
-    trusted_set.current(HEAD_END, Use.OPEN, 0)
+    try:
+        trusted_set.current(HEAD_END, Use.OPEN, 0)
+    except EnvelopeError as error:
+        raise SettingError(f"{folder / 'keyset.json'}: {error}") from error
     signer = provider.signer(newest.record.algorithm, newest.private)
     return Identity(gateway_id, tenant, signer, newest.record.kid, own_keys, trusted_set, tls)
 

@@ -39,6 +39,7 @@ class Outbox:
         self.head = head
         self.flights: dict[int, Flight] = {}  # message counter -> flight
         self.resent_batches = 0
+        self.held_from = 0  # rows from here on wait for their time, others may go; 0 = none
         self._batch_sets = batch_sets
         self._linger_ms = linger_ms
         self._window = window
@@ -120,6 +121,8 @@ class Outbox:
         return self._waiting(self._live_from, self.head)
 
     def _waiting(self, first: int, last: int) -> list[tuple[int, int]]:
+        if self.held_from:
+            last = min(last, self.held_from - 1)
         if last < first:
             return []
         taken = Ranges(self.stored)

@@ -55,7 +55,8 @@ HELLO_MS = 300_000  # between greetings on a connection that stands
 NONCES_MAX = 8  # of this boot that an order may answer
 UNSYNCED_HOLD_MS = 3_600_000
 REFUSED_PAUSE_MS = 5_000  # after the broker says that nobody listens
-RECEIPTS_PER_TURN = 16
+RECEIPTS_PER_TURN = 256  # far above what is ever open, so that none waits behind an older one
+_TURN_MS_MIN = 100  # rows that can not go now (no connection, a full window) must not make it spin
 _TURN_MS_MAX = 1_000
 
 log = logging.getLogger("edge.sync")
@@ -142,7 +143,8 @@ class Session:
 
     def turn(self) -> None:
         """Hears what came, then says what is due."""
-        timeout_ms = min(self.outbox.next_in_ms(self._clock.boot_ms()), _TURN_MS_MAX)
+        due_ms = self.outbox.next_in_ms(self._clock.boot_ms())
+        timeout_ms = min(max(due_ms, _TURN_MS_MIN), _TURN_MS_MAX)
         try:
             event = self._events.get(timeout=timeout_ms / 1000)
             while True:
@@ -174,6 +176,7 @@ class Session:
         elif isinstance(event, Refused):
             log.info("publish_refused reason=%r", event.reason)
             self._paused_until = self._clock.boot_ms() + REFUSED_PAUSE_MS
+            self._hello_due = 0
             self.outbox.note_lost()
         elif isinstance(event, Arrived):
             self._hear_message(event)
@@ -185,6 +188,12 @@ class Session:
             reason = error.reason if isinstance(error, EnvelopeError) else "refused"
             self.refusals[reason] += 1
             log.warning("message_refused topic=%s reason=%s", message.topic, error)
+        except Exception:
+            # The disk refuses. An order stays with the broker; an acknowledgement comes again by
+            # itself, and must not use up the messages that the broker sends without our word.
+            if not message.topic.endswith(topics.ORDERS):
+                message.acknowledge()
+            raise
         message.acknowledge()
 
     def _open(self, message: Arrived) -> None:
@@ -233,6 +242,7 @@ class Session:
         asked_at = self._nonces.get(ack.nonce)
         if asked_at is not None:
             self._clock.anchor(ack.head_end_time, asked_at)
+            self._hello_due = self._clock.boot_ms() + HELLO_MS
         self.outbox.note_stored(self._call(self._journal.acknowledge, ack.upto, ack.ranges))
         self.acknowledged_at = self._clock.boot_ms()
         if ack.receipts:
@@ -242,9 +252,11 @@ class Session:
 
     def _speak(self, now: int) -> None:
         if now >= self._hello_due:
-            self._hello_due = now + HELLO_MS
+            # Until it is answered it may be lost, and with it the time that readings wait for.
+            self._hello_due = now + self._settings["ack_timeout_ms"]
             self._send_hello(now)
         self._send_receipts(now)
+        self.outbox.held_from = 0  # judged anew
         while self.is_connected:
             rows = self.outbox.next_range(now)
             if rows is None or not self._send_batch(*rows):
@@ -277,9 +289,10 @@ class Session:
 
     def _send_batch(self, first: int, last: int) -> bool:
         """Whether the sender may go on with the next batch."""
-        rows = self._sendable(self._reader.rows(first, last))
+        found = self._reader.rows(first, last)
+        rows = self._sendable(found)
         if not rows:
-            return False
+            return bool(found)  # they wait for their time; others may go
         now = self._clock.boot_ms()
         while True:
             body = self._compress(encode_batch(rows, self.outbox.head))
@@ -316,6 +329,7 @@ class Session:
         # With time at hand and nothing left to re-time, the rows were sent flagged before: they
         # stay so.
         if held and quality == TimeQuality.UNSYNCED:
+            self.outbox.held_from = rows[held[0]][0]
             rows = rows[: held[0]]
         if any(one.quality == TimeQuality.UNSYNCED for _, one in rows):
             self._call(self._journal.note_flagged_sent, rows[-1][0])

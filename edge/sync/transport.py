@@ -20,6 +20,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.sync.identity import TlsFiles
 
@@ -165,7 +166,12 @@ class Transport:
             client.disconnect()
             return
         self._connected = True
-        client.subscribe([(topic, 1) for topic in self._subscriptions])
+        if self._settings["version"] == 5:
+            # Retain as published: an order that somebody had the broker keep shows it at once.
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            client.subscribe([(topic, options) for topic in self._subscriptions])
+        else:
+            client.subscribe([(topic, 1) for topic in self._subscriptions])
         client.publish(self._presence, b"on", qos=1, retain=True)
         self._emit(Connected())
 

@@ -1,0 +1,44 @@
+"""Line arithmetic, against numbers worked out by hand."""
+
+import pytest
+
+from edge.line import budget
+from edge.meters.drivers import Dlt645Driver, build_driver
+
+
+@pytest.mark.parametrize(
+    ("baud", "parity", "stop_bits", "bits"),
+    [(2400, "E", 1, 11), (9600, "N", 1, 10), (9600, "N", 2, 11), (1200, "O", 2, 12)],
+)
+def test_a_character_is_its_bits(baud: int, parity: str, stop_bits: int, bits: int) -> None:
+    """Start, 8 data, parity if any, stop bits."""
+    line = {"baud": baud, "parity": parity, "stop_bits": stop_bits}
+    assert budget.line_character_s(line) == pytest.approx(bits / baud)
+
+
+def test_a_sweep_costs_its_exchanges() -> None:
+    """Ten items of a DL/T 645 meter at 2400 bit/s take about three seconds."""
+    character = budget.character_s(2400, "E", 1)
+    one = budget.dlt645_read_s(character)
+    assert one == pytest.approx(44 * 11 / 2400 + 0.1)
+    settings = {
+        "id": "m-1",
+        "protocol": "dlt645-2007",
+        "address": "000000000161",
+        "quantities": ["00010000"] * 10,
+    }
+    driver = build_driver(settings, {})
+    assert isinstance(driver, Dlt645Driver)
+    assert driver.estimate_s(character) == pytest.approx(10 * one)
+
+
+def test_modbus_counts_registers_and_silence() -> None:
+    """8 + 5 bytes, two a register, and 3.5 characters."""
+    character = budget.character_s(9600, "N", 1)
+    assert budget.modbus_read_s(character, 10) == pytest.approx(36.5 * character + 0.1)
+
+
+def test_the_load_is_the_sum_of_its_shares() -> None:
+    """Above 1 the periods can not be kept."""
+    assert budget.load([(3.0, 60), (3.0, 30), (9.0, 10)]) == pytest.approx(1.05)
+    assert budget.load([]) == 0
