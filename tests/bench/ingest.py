@@ -2,10 +2,11 @@
 `executemany` of the same reading sets into the same schema, in transactions of the same size.
 
 Both sides run in turn, each on a fresh database, synchronous FULL; the best round of each counts,
-because what disturbs a round on a shared machine only ever makes it slower. Each side starts from what it gets: ours from sealed messages, the bare one from ReadingSet
-objects in memory, which it turns into rows and inserts. What the inserts alone would reach, with
-every row ready-made before the clock starts, is told beside it and has no limit: opening, verifying
-and decoding cost more than SQLite does.
+because what disturbs a round on a shared machine only ever makes it slower. Each side starts from
+what it gets: ours from sealed messages, the bare one from ReadingSet objects in memory, which it
+turns into rows and inserts. What the inserts alone would reach, with every row ready-made before
+the clock starts, is told beside it and has no limit: opening, verifying and decoding cost more than
+SQLite does.
 """
 
 import json
