@@ -2,15 +2,15 @@
 
 from protocols.errors import CallerError, ValueFormatError
 
-# A table instead of arithmetic per nibble: decoding is the gateway's hot path.
-_DIGITS = [(b >> 4) * 10 + (b & 15) if (b >> 4) < 10 and (b & 15) < 10 else -1 for b in range(256)]
+# A table instead of arithmetic per nibble: decoding is the gateway's hot path. -1: not two digits.
+PAIRS = [(b >> 4) * 10 + (b & 15) if (b >> 4) < 10 and (b & 15) < 10 else -1 for b in range(256)]
 
 
 def decode_bcd(data: bytes) -> int:
     """The unsigned number in `data`; ValueFormatError when a digit is above 9."""
     value = 0
     for byte in reversed(data):
-        pair = _DIGITS[byte]
+        pair = PAIRS[byte]
         if pair < 0:
             raise ValueFormatError("byte " + bytes((byte,)).hex() + " is not two decimal digits")
         value = value * 100 + pair

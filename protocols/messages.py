@@ -21,7 +21,7 @@ from protocols.envelope.claims import EPOCH_SIZE, NONCE_SIZE, is_count
 from protocols.envelope.keys import Use
 from protocols.errors import CallerError, EnvelopeError
 from protocols.obis import Obis
-from protocols.quantity import KIND_NAMES, UNITS, Quantity
+from protocols.quantity import KIND_NAMES, SCALER_MAX, UNITS, VALUE_MAX, Kind, Quantity
 from protocols.readings import TIME_QUALITY_NAMES, Reading
 
 HEAD_END = "head-end"  # the name of the cloud side in every context
@@ -170,7 +170,7 @@ class Ack(namedtuple("Ack", ("epoch", "upto", "ranges", "head_end_time", "nonce"
         _require(nonce == b"" or _is_bytes(nonce, NONCE_SIZE))
         last = upto
         for first, end in _pairs(ranges, RANGES_MAX):
-            # A range that touches `upto` would be part of it; ranges rise and do not overlap.
+            # Ranges rise above `upto` and do not overlap; one that touches is only not merged.
             _require(is_count(first) and is_count(end) and last < first <= end)
             last = end
         for counter, state in _pairs(receipts, RECEIPTS_MAX):
@@ -261,12 +261,12 @@ def _reading(row: object) -> Reading:
     obis, value, scaler, unit, kind = (
         row if isinstance(row, list) and len(row) == 5 else (None,) * 5
     )
-    _require(_is_bytes(obis, 6) and isinstance(scaler, int) and -18 <= scaler <= 18)
+    _require(_is_bytes(obis, 6) and _is_within(scaler, SCALER_MAX))
     _require(isinstance(unit, str) and unit in UNITS and is_count(kind) and kind in KIND_NAMES)
-    if isinstance(value, str):
-        _require(len(value) <= TEXT_SIZE_MAX)
+    if kind == Kind.TEXT:
+        _require(isinstance(value, str) and len(value) <= TEXT_SIZE_MAX)
     else:
-        _require(isinstance(value, int) and abs(value) < 1 << 62)
+        _require(_is_within(value, VALUE_MAX - 1))
     return Reading(Obis.from_bytes(bytes(obis or ())), Quantity(value, scaler, unit, kind))
 
 
@@ -280,8 +280,9 @@ def check_target(order: Order, meter_address: str) -> None:
 
 
 def _fields(body: object, count: int) -> list:
-    if not isinstance(body, list) or len(body) != count + 1 or body[0] != VERSION:
+    if not isinstance(body, list) or len(body) != count + 1:
         raise EnvelopeError("schema", "message")
+    _require(is_count(body[0]) and body[0] == VERSION)  # true and 1.0 are no version
     return body[1:]
 
 
@@ -296,6 +297,10 @@ def _pairs(value: object, most: int) -> list:
 def _require(holds: bool) -> None:
     if not holds:
         raise EnvelopeError("schema", "message field")
+
+
+def _is_within(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -most <= value <= most
 
 
 def _is_bytes(value: object, size: int) -> bool:

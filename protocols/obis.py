@@ -53,7 +53,9 @@ class Obis(namedtuple("Obis", ("a", "b", "c", "d", "e", "f"))):
             numbers.append(head if found else "?")
         numbers.append(rest)
         for number in numbers:
-            if not number.isdigit() or len(number) > 3 or int(number) > 255:
+            # Not isdigit(): that takes signs such as a superscript two, which int() refuses.
+            is_number = 0 < len(number) <= 3 and all(digit in "0123456789" for digit in number)
+            if not is_number or int(number) > 255:
                 raise CallerError(repr(text) + " is not an OBIS code such as 1-0:1.8.0")
         return cls(*[int(number) for number in numbers])
 
@@ -81,7 +83,7 @@ class Obis(namedtuple("Obis", ("a", "b", "c", "d", "e", "f"))):
         return found or self.text()
 
     def _electric_name(self) -> str:
-        if self.d not in (6, 7, 8):
+        if self.d not in (6, 7, 8) or (self.d == 7 and self.e):  # E of an instant: a harmonic
             return ""
         total, phase = _split_phase(self.c)
         word = {6: "power, maximum demand", 7: "power", 8: "energy"}[self.d]
@@ -93,7 +95,7 @@ class Obis(namedtuple("Obis", ("a", "b", "c", "d", "e", "f"))):
             return ""
         if phase:
             name += f" L{phase}"
-        if self.e and self.d == 8:
+        if self.e:
             name += f", rate {self.e}"
         if self.f != CURRENT:
             name += f", settlement {self.f} back"
@@ -104,8 +106,8 @@ def _split_phase(c: int) -> tuple:
     """C as (C of the total, phase 0..3)."""
     if c in _TOTALS or c in _INSTANTS:
         return c, 0
-    if 131 < c < 200:
-        return 131, (c - 131) // _PHASE_STEP if (c - 131) % _PHASE_STEP == 0 else 0
+    if c in (151, 171, 191):
+        return 131, (c - 131) // _PHASE_STEP
     for phase in (1, 2, 3):
         if 0 < c - phase * _PHASE_STEP <= _PHASE_STEP:
             return c - phase * _PHASE_STEP, phase

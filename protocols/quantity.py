@@ -17,6 +17,8 @@ _SHOWN = {
     "var": ("kvar", 3),
     "VA": ("kVA", 3),
 }
+VALUE_MAX = 1 << 62  # values stay below it either way: a sum of two still fits into 63 bits
+SCALER_MAX = 18
 UNITS = ("Wh", "varh", "VAh", "W", "var", "VA", "V", "A", "Hz", "deg", "degC", "%", "1", "")
 
 

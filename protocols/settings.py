@@ -46,7 +46,8 @@ def choice(name: str, choices: tuple, default: object, meaning: str) -> Rule:
     """One of a few values."""
 
     def allows(value: object) -> bool:
-        return not isinstance(value, bool) and value in choices
+        # By type too: true is not 1, and 3.0 is not 3.
+        return any(type(one) is type(value) and one == value for one in choices)
 
     words = ", ".join([repr(one) for one in choices])
     return Rule(name, allows, "one of " + words, default, meaning)

@@ -38,6 +38,9 @@ class Deframer:
         buffer = self._buffer
         at = 0
         while at < len(buffer):
+            if buffer[at] != START:
+                at = self._skip_to_start(at)
+                continue
             fault = fault_at(buffer, at)
             if not fault:
                 frames.append(frame_at(buffer, at))
@@ -45,11 +48,8 @@ class Deframer:
             elif fault == "truncated" and not final:
                 break
             else:
-                if buffer[at] != PREAMBLE:
-                    self.discarded += 1
+                self.discarded += 1
                 at += 1
-                if fault == "start1":
-                    at = self._skip_to_start(at)
         buffer[:at] = b""
         return frames
 

@@ -17,6 +17,7 @@ States, in one table (`now` -> event -> next):
     ASKED   abnormal reply     -> raises RefusedError or UnsupportedError
     ASKED   anything else      -> ASKED    (counted in `strays`)
     MORE    is ASKED again with the follow-up request
+    DONE    anything           -> DONE     (counted in `strays`)
 """
 
 from protocols.dlt645.frame import (
@@ -65,7 +66,7 @@ class Exchange:
     def receive(self, frame: Frame) -> str:
         """The new state. Raises RefusedError or UnsupportedError for the meter's own no, and
         LineError when the answer has too many parts."""
-        if not self._answers(frame):
+        if self.state == DONE or not self._answers(frame):
             self.strays += 1
             return self.state
         self.answered_by = frame.address

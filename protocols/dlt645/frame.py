@@ -184,7 +184,7 @@ def frame_size(buffer: "bytes | bytearray", at: int) -> int:
 def frame_at(buffer: "bytes | bytearray", at: int) -> Frame:
     """The frame at `at`, which `fault_at` found whole."""
     length = buffer[at + 9]
-    address = bytes(reversed(bytes(buffer[at + 1 : at + 7]))).hex().upper()
+    address = f"{int.from_bytes(buffer[at + 1 : at + 7], 'little'):012X}"
     data = bytes([_MINUS[byte] for byte in buffer[at + 10 : at + 10 + length]])
     return Frame(address, buffer[at + 8], data)
 

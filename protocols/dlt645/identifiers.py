@@ -126,7 +126,8 @@ def _find_items(di: bytes, size: int) -> tuple:
 def _energy_items(row: tuple, tariff: int, settlement: int, size: int) -> tuple:
     c, form, unit = row
     if tariff == ALL:
-        tariffs = range(min(size // _ENERGY_SIZE, TARIFF_MAX + 1))
+        # At least the total, so that a block cut short is of a wrong length, not unknown.
+        tariffs = range(max(1, min(size // _ENERGY_SIZE, TARIFF_MAX + 1)))
     elif tariff <= TARIFF_MAX:
         tariffs = range(tariff, tariff + 1)
     else:

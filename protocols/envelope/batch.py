@@ -19,7 +19,7 @@ value is not in its set's layout, so a missing value is never a number.
 from protocols.envelope.claims import is_count
 from protocols.errors import EnvelopeError
 from protocols.obis import Obis
-from protocols.quantity import KIND_NAMES, UNITS, Kind, Quantity
+from protocols.quantity import KIND_NAMES, SCALER_MAX, UNITS, VALUE_MAX, Kind, Quantity
 from protocols.readings import TIME_QUALITY_NAMES, Reading, ReadingSet
 
 VERSION = 1
@@ -27,8 +27,6 @@ SETS_MAX = 2000  # of one batch
 READINGS_MAX = 256  # of one set
 TEXT_SIZE_MAX = 64  # characters of a meter id or a text value
 BOOT_ID_SIZE = 16
-_VALUE_MAX = 1 << 62  # a sum of two still fits into 63 bits
-_SCALER_MAX = 18
 _FIELDS = 13
 
 
@@ -90,6 +88,7 @@ def decode_batch(body: object) -> tuple:
     if (
         not isinstance(body, list)
         or len(body) != _FIELDS
+        or not is_count(body[0])  # true and 1.0 are no version
         or body[0] != VERSION
         or not is_count(body[1])
     ):
@@ -162,7 +161,7 @@ class _Columns:
                 if not _is_whole(value):
                     raise EnvelopeError("schema", "value")
                 value += previous.get((meter, at), 0)
-                if not -_VALUE_MAX < value < _VALUE_MAX:
+                if not -VALUE_MAX < value < VALUE_MAX:
                     raise EnvelopeError("schema", "value")
                 previous[(meter, at)] = value
             readings.append(Reading(obis, Quantity(value, scaler, unit, kind)))
@@ -171,7 +170,7 @@ class _Columns:
     def check_empty(self) -> None:
         for taken in self._readings:
             for row in taken:
-                if next(row[5], None) is not None:
+                for _ in row[5]:
                     raise EnvelopeError("schema", "values left over")
 
 
@@ -199,7 +198,7 @@ def _layout(flat: object) -> list:
         obis, scaler, unit, kind = flat[at : at + 4]
         if not isinstance(obis, bytes) or len(obis) != 6 or unit not in UNITS:
             raise EnvelopeError("schema", "layout")
-        if not _is_whole(scaler) or abs(scaler) > _SCALER_MAX:
+        if not _is_whole(scaler) or abs(scaler) > SCALER_MAX:
             raise EnvelopeError("schema", "layout")
         if not _is_whole(kind) or kind not in KIND_NAMES:
             raise EnvelopeError("schema", "layout")

@@ -20,7 +20,7 @@ EPOCH_SIZE = 8
 NONCE_SIZE = 16
 REPLAY_WINDOW = 1024  # messages; far above the sender's own window of unacknowledged ones
 
-_SEQUENCE, _ISSUED, _EXPIRES, _NONCE, _EPOCH, _TYPE = 1, 2, 3, 4, 5, 6
+_CLAIMS = _SEQUENCE, _ISSUED, _EXPIRES, _NONCE, _EPOCH, _TYPE = 1, 2, 3, 4, 5, 6
 _UINT_MAX = (1 << 63) - 1
 
 
@@ -46,7 +46,8 @@ class Claims(
     @classmethod
     def from_map(cls, claims: object) -> "Claims":
         """EnvelopeError("schema") unless the map is complete and in range."""
-        if not isinstance(claims, dict) or not set(claims) <= {1, 2, 3, 4, 5, 6}:
+        # By type too: CBOR's true and 1.0 are other keys than 1.
+        if not isinstance(claims, dict) or not all(is_count(k) and k in _CLAIMS for k in claims):
             raise EnvelopeError("schema", "claims")
         for key in (_SEQUENCE, _ISSUED, _EXPIRES, _TYPE):
             if not is_count(claims.get(key)):

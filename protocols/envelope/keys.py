@@ -66,6 +66,9 @@ class KeyRecord(
             raise EnvelopeError("key_file", "a key record is incomplete") from error
         if record.use not in USES or record.algorithm not in ALGORITHMS or len(record.kid) != 8:
             raise EnvelopeError("key_file", "a key record has an unknown use, algorithm or name")
+        numbers = (record.algorithm, record.not_before, record.not_after, record.revoked)
+        if not isinstance(record.owner, str) or not all(isinstance(one, int) for one in numbers):
+            raise EnvelopeError("key_file", "a key record's owner or terms are of the wrong kind")
         return record
 
 

@@ -26,6 +26,10 @@ class CryptoProvider:
         """The value of exactly one canonical CBOR item without tags."""
         raise CallerError("not provided")
 
+    def decode_signed(self, data: bytes) -> object:
+        """The value of exactly one CBOR item without tags; its signature is verified already."""
+        raise CallerError("not provided")
+
     def tagged(self, tag: int, value: object) -> bytes:
         """Canonical CBOR of a value under a tag below 24."""
         raise CallerError("not provided")

@@ -78,7 +78,7 @@ def open_sealed(
     own = own_keys.get(kid)
     if not isinstance(own, PrivateKey):
         raise EnvelopeError("unknown_key", "not encrypted to us")
-    enc = headers.get(_EK) if isinstance(headers, dict) and len(headers) == 1 else None
+    enc = _header(headers, (_EK,))[_EK]
     if (
         algorithm != own.record.algorithm
         or not isinstance(enc, bytes)
@@ -124,11 +124,20 @@ def _protected(provider: CryptoProvider, protected: object) -> tuple:
     """(algorithm, kid) of a protected header."""
     if not isinstance(protected, bytes):
         raise EnvelopeError("malformed", "protected header")
-    header = provider.decode(protected)
-    if (
-        not isinstance(header, dict)
-        or set(header) != {_ALG, _KID}
-        or not isinstance(header[_KID], bytes)
-    ):
+    header = _header(provider.decode(protected), (_ALG, _KID))
+    if not isinstance(header[_ALG], int) or not isinstance(header[_KID], bytes):
         raise EnvelopeError("malformed", "protected header")
     return header[_ALG], header[_KID]
+
+
+def _header(value: object, labels: tuple) -> dict:
+    """A map of exactly these labels; by type too, for CBOR's true and 1.0 are other keys than 1."""
+    if (
+        not isinstance(value, dict)
+        or len(value) != len(labels)
+        or not all(
+            isinstance(key, int) and not isinstance(key, bool) and key in labels for key in value
+        )
+    ):
+        raise EnvelopeError("malformed", "header")
+    return value

@@ -2,7 +2,7 @@
 
 from protocols.errors import ValueFormatError
 from protocols.modbus.model import Model, Register
-from protocols.quantity import Quantity
+from protocols.quantity import SCALER_MAX, VALUE_MAX, Quantity
 from protocols.readings import Reading
 
 _BIAS = 127 + 23  # IEEE 754 binary32: exponent bias and mantissa bits
@@ -13,7 +13,8 @@ def decode_registers(model: Model, registers: tuple, words: dict) -> list:
     """The readings of `registers` from `words` (address -> 16-bit word).
 
     A register whose words are missing, or whose float is not a number, gives no reading; one whose
-    factor has no value gives none either, because an unscaled value would be a wrong one.
+    factor has no value gives none either, because an unscaled value would be a wrong one. Nor does
+    a number that no message carries: it is a fill pattern or damage, and would spoil its batch.
     """
     by_name = {}
     for register in registers:
@@ -26,9 +27,13 @@ def decode_registers(model: Model, registers: tuple, words: dict) -> list:
         for factor in register.times:
             ratio = by_name.get(factor)
             quantity = None if quantity is None or ratio is None else _times(quantity, ratio)
-        if quantity is not None:
+        if quantity is not None and _is_carried(quantity):
             readings.append(Reading(register.obis, quantity))
     return readings
+
+
+def _is_carried(quantity: Quantity) -> bool:
+    return abs(quantity.value) < VALUE_MAX and abs(quantity.scaler) <= SCALER_MAX
 
 
 def _times(quantity: Quantity, ratio: Quantity) -> Quantity:

@@ -1,0 +1,144 @@
+"""tests/vectors/envelope.json: what was sealed once opens for ever, to the same content."""
+
+import json
+from typing import Any
+
+import pytest
+
+from protocols.envelope.batch import decode_batch
+from protocols.envelope.claims import Claims
+from protocols.envelope.keys import KeyRecord, KeySet, PrivateKey
+from protocols.envelope.seal import BODY_SIZE_MAX, Context, open_sealed
+from protocols.envelope.suites import Provider
+from protocols.messages import MESSAGE_KINDS, Ack, Hello, Order, Receipt
+from protocols.readings import Reading
+from tests.protocols.make_envelope_vectors import CASES, FILE, KEYS, parts_of
+
+DOCUMENT = json.loads(FILE.read_text(encoding="utf-8"))
+MESSAGES: list[dict[str, Any]] = DOCUMENT["messages"]
+BY_NAME = {one["name"]: one for one in MESSAGES}
+PROVIDER = Provider()
+NOW = 1_763_700_000_000
+FOREVER = (1 << 63) - 1
+
+# What each message says, written out: a change of the body's form shows here.
+READINGS = [
+    (7, "m1", NOW, 5000, [
+        ("1-0:1.8.0*255", "123456.78", "kWh"), ("1-0:32.7.0*255", "230.1", "V"),
+        ("0-0:96.1.1*255", "000000000042", ""), ("0-0:96.3.10*255", "80", ""),
+    ]),
+    (9, "m1", NOW + 60_000, 65_000, [("1-0:1.8.0*255", "123456.81", "kWh")]),
+    (10, "m1", NOW + 120_000, 125_000, [("1-0:1.8.0*255", "123456.80", "kWh")]),
+]  # fmt: skip
+ORDER_ID, NONCE = b"order-id--16-b-r", b"nonce of a boot!"
+
+
+def private_key(name: str) -> PrivateKey:
+    """A key of the file, valid for ever: what is judged here is the form."""
+    row = DOCUMENT["keys"][name]
+    record = KeyRecord.from_json(row["record"])._replace(not_before=0, not_after=FOREVER)
+    return PrivateKey(record, bytes.fromhex(row["private"]))
+
+
+def claims_of(vector: dict[str, Any]) -> Claims:
+    """The claims that the vector states."""
+    fields = {**vector["claims"]}
+    for name in ("nonce", "epoch"):
+        fields[name] = bytes.fromhex(fields[name])
+    return Claims(**fields)
+
+
+def content_of(vector: dict[str, Any]) -> Any:
+    """The decoded body of the opened message."""
+    signer, recipient = private_key(vector["signer"]), private_key(vector["recipient"])
+    found = open_sealed(
+        PROVIDER,
+        {recipient.record.kid: recipient},
+        KeySet((signer.record,)),
+        vector["use"],
+        vector["now"],
+        Context(**vector["context"]),
+        bytes.fromhex(vector["message"]),
+    )
+    assert found == (claims_of(vector), bytes.fromhex(vector["body"]), signer.record)
+    return PROVIDER.decode(PROVIDER.inflate(found.body, BODY_SIZE_MAX))
+
+
+def test_there_is_a_frozen_message_of_every_kind_and_suite() -> None:
+    """A new kind of message brings one (see make_envelope_vectors.py)."""
+    assert {one["context"]["kind"] for one in MESSAGES} == {kind.name for kind in MESSAGE_KINDS}
+    assert {one["name"] for one in MESSAGES} >= {case.name for case in CASES}
+    assert {DOCUMENT["keys"][one["recipient"]]["record"]["algorithm"] for one in MESSAGES} == {
+        -65601, -65602,
+    }  # fmt: skip
+
+
+def shown(reading: Reading) -> tuple[str, str, str]:
+    """Code, exact decimal text and unit."""
+    return (reading.obis.text(), *reading.quantity.shown())
+
+
+@pytest.mark.parametrize("name", ["data", "data, x-wing"])
+def test_a_frozen_batch_opens_to_its_readings(name: str) -> None:
+    """Sequence, meter, times and exact decimal text of each reading."""
+    head, rows = decode_batch(content_of(BY_NAME[name]))
+    found = [
+        (sequence, one.meter_id, one.read_at, one.boot_at, [shown(r) for r in one.readings])
+        for sequence, one in rows
+    ]
+    assert (head, found) == (12, READINGS)
+    assert {(one.boot_id, one.quality) for _, one in rows} == {(b"b" * 16, 2)}
+
+
+def test_a_frozen_hello_opens() -> None:
+    """Field by field."""
+    hello = Hello.from_body(content_of(BY_NAME["hello"]))
+    assert hello == (NONCE, b"b" * 16, "0.1.0", 12, 7, 2, 3, (("m1", "123456789012"),))
+
+
+def test_a_frozen_acknowledgement_opens() -> None:
+    """Field by field."""
+    ack = Ack.from_body(content_of(BY_NAME["ack"]))
+    assert ack == (b"epoch--1", 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),))
+
+
+def test_a_frozen_order_opens() -> None:
+    """Field by field."""
+    order = Order.from_body(content_of(BY_NAME["order"]))
+    assert order == (ORDER_ID, "read", "m1", "123456789012", (1, 0, 1, 8, 0, 255))
+
+
+def test_a_frozen_receipt_opens() -> None:
+    """Field by field."""
+    receipt = Receipt.from_body(content_of(BY_NAME["receipt"]))
+    assert receipt[:6] == (ORDER_ID, 4, "done", "", NOW, 3)
+    assert [one.quantity.shown() for one in receipt.readings] == [
+        ("0.26", "kWh"), ("000000000042", ""),
+    ]  # fmt: skip
+    assert receipt.evidence == ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16"))
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_what_follows_from_the_inputs_is_made_as_it_was(name: str) -> None:
+    """Context, headers, payload, what is signed, the signature and the info, byte by byte: only the
+    encapsulated key and the ciphertext are new each time."""
+    vector = BY_NAME[name]
+    parts = parts_of(
+        Context(**vector["context"]),
+        private_key(vector["signer"]),
+        private_key(vector["recipient"]),
+        claims_of(vector),
+        bytes.fromhex(vector["body"]),
+    )
+    message = parts.pop("message")
+    assert parts == {part: vector[part] for part in parts}
+    assert message != vector["message"]
+    assert len(message) == len(vector["message"])
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_the_keys_are_the_ones_that_their_labels_give(name: str) -> None:
+    """Derived, so that nobody takes them for real ones."""
+    row = DOCUMENT["keys"][name]
+    assert row == {"record": KEYS[name].record.to_json(), "private": KEYS[name].private.hex()}
+    assert PROVIDER.kid(bytes.fromhex(row["record"]["public"])).hex() == row["record"]["kid"]

@@ -1,0 +1,225 @@
+"""Adds frozen envelope vectors to tests/vectors/envelope.json; run on purpose, from the root:
+
+    PYTHONPATH=. python -m tests.protocols.make_envelope_vectors
+
+What stands in the file stays: messages sealed once must open for ever. A new kind of message, or a
+new suite, gets a line in CASES and one run of this script; the difference is reviewed like code.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from protocols.envelope.batch import encode_batch
+from protocols.envelope.claims import Claims
+from protocols.envelope.keys import ESP256, PrivateKey, Use
+from protocols.envelope.seal import Context, seal
+from protocols.envelope.suites import Provider
+from protocols.messages import Ack, Hello, Order, Receipt
+from protocols.obis import Obis
+from protocols.quantity import Kind, Quantity
+from protocols.readings import Reading, ReadingSet, TimeQuality
+from tests.protocols.envelope.world import (
+    ACK_KEY,
+    CLOUD_OPEN,
+    CLOUD_OPEN_XWING,
+    DATA_KEY,
+    GATEWAY,
+    GATEWAY_OPEN,
+    HEAD_END,
+    NOW,
+    ORDER_KEY,
+)
+
+FILE = Path(__file__).parent.parent / "vectors" / "envelope.json"
+ABOUT = (
+    "Sealed messages that must open for ever, and the parts of each that follow from its inputs"
+    " alone. The keys are for tests and known to everybody. Bytes are hex; ctx, protected, payload,"
+    " sig_structure, signature, inner and info are named as in the wire format:"
+    " outer = 16([protected_outer, {-4: enc}, HPKE(inner, info)]),"
+    " inner = 18([protected_inner, {}, payload, signature])."
+    " Written by tests/protocols/make_envelope_vectors.py."
+)
+KEYS = {
+    "gw1 data": DATA_KEY,
+    "gw1 open": GATEWAY_OPEN,
+    "head-end ack": ACK_KEY,
+    "head-end order": ORDER_KEY,
+    "head-end open": CLOUD_OPEN,
+    "head-end open x-wing": CLOUD_OPEN_XWING,
+}
+UP, DOWN = (GATEWAY, HEAD_END), (HEAD_END, GATEWAY)
+EPOCH, NONCE = b"epoch--1", b"nonce of a boot!"
+
+ENERGY, VOLTAGE = Obis.from_text("1-0:1.8.0"), Obis.from_text("1-0:32.7.0")
+NUMBER, STATUS = Obis.from_text("0-0:96.1.1"), Obis.from_text("0-0:96.3.10")
+NUMBER_TEXT = Quantity("000000000042", 0, "", Kind.TEXT)
+
+
+def _set(at: int, energy: int, *more: Reading) -> ReadingSet:
+    one = Reading(ENERGY, Quantity(energy, 1, "Wh", Kind.CUMULATIVE))
+    return ReadingSet("m1", NOW + at, 5000 + at, b"b" * 16, TimeQuality.NTP, (one, *more))
+
+
+BATCH = encode_batch(
+    [
+        (
+            7,
+            _set(
+                0,
+                12345678,
+                Reading(VOLTAGE, Quantity(2301, -1, "V", Kind.INSTANTANEOUS)),
+                Reading(NUMBER, NUMBER_TEXT),
+                Reading(STATUS, Quantity(0x0050, 0, "", Kind.STATUS)),
+            ),
+        ),
+        (9, _set(60_000, 12345681)),
+        (10, _set(120_000, 12345680)),
+    ],
+    12,
+)
+BODIES = {
+    "batch": BATCH,
+    "hello": Hello(NONCE, b"b" * 16, "0.1.0", 12, 7, 2, 3, (("m1", "123456789012"),)).to_body(),
+    "receipt": Receipt(
+        b"order-id--16-b-r",
+        4,
+        "done",
+        "",
+        NOW,
+        TimeQuality.SIGNED,
+        (Reading(ENERGY, Quantity(26, 1, "Wh", Kind.CUMULATIVE)), Reading(NUMBER, NUMBER_TEXT)),
+        ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16")),
+    ).to_body(),
+    "ack": Ack(EPOCH, 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),)).to_body(),
+    "order": Order(b"order-id--16-b-r", "read", "m1", "123456789012", ENERGY).to_body(),
+}
+
+
+class Case(NamedTuple):
+    """One message: who seals what for whom."""
+
+    name: str
+    kind: str
+    suffix: str
+    parties: tuple[str, str]
+    signer: str
+    use: str
+    recipient: str
+    claims: Claims
+    body: str
+
+
+CASES = (
+    Case("data", "data", "up/d", UP, "gw1 data", Use.SIGN_DATA, "head-end open",
+         Claims(7, NOW, 0, b"", EPOCH, 1), "batch"),
+    Case("data, x-wing", "data", "up/d", UP, "gw1 data", Use.SIGN_DATA, "head-end open x-wing",
+         Claims(8, NOW, 0, b"", EPOCH, 1), "batch"),
+    Case("hello", "hello", "up/h", UP, "gw1 data", Use.SIGN_DATA, "head-end open",
+         Claims(9, NOW, 0, b"", EPOCH, 2), "hello"),
+    Case("receipt", "receipt", "up/r", UP, "gw1 data", Use.SIGN_DATA, "head-end open",
+         Claims(10, NOW, 0, b"", EPOCH, 3), "receipt"),
+    Case("ack", "ack", "dn/a", DOWN, "head-end ack", Use.SIGN_ACK, "gw1 open",
+         Claims(5, NOW, NOW + 86_400_000, b"", EPOCH, 4), "ack"),
+    Case("order", "order", "dn/c", DOWN, "head-end order", Use.SIGN_ORDER, "gw1 open",
+         Claims(4, NOW, NOW + 120_000, NONCE, EPOCH, 5), "order"),
+)  # fmt: skip
+
+
+class RecordingProvider(Provider):
+    """Notes what is encrypted, and how."""
+
+    def __init__(self) -> None:
+        self.inner = self.info = b""
+
+    def encrypt(
+        self, algorithm: int, public: bytes, plaintext: bytes, info: bytes
+    ) -> tuple[bytes, bytes]:
+        """The real encryption, noted."""
+        self.inner, self.info = plaintext, info
+        return super().encrypt(algorithm, public, plaintext, info)
+
+
+class RecordingSigner:
+    """Notes what is signed."""
+
+    def __init__(self, private: bytes) -> None:
+        self._signer = Provider().signer(ESP256, private)
+        self.signed = b""
+
+    def sign(self, data: bytes) -> bytes:
+        """The real signature, noted."""
+        self.signed = data
+        return self._signer.sign(data)
+
+
+def parts_of(
+    context: Context, signer: PrivateKey, recipient: PrivateKey, claims: Claims, body: bytes
+) -> dict[str, str]:
+    """The message, and what of it follows from the inputs alone, in hex."""
+    provider, noted = RecordingProvider(), RecordingSigner(signer.private)
+    message = seal(
+        provider,
+        noted,
+        signer.record.kid,
+        recipient.record,
+        context,
+        claims,
+        body,  # type: ignore[arg-type]
+    )
+    protected_inner, _, payload, signature = provider.untagged(provider.inner, 18)  # type: ignore[misc]
+    protected_outer = provider.untagged(message, 16)[0]  # type: ignore[index]
+    parts = {
+        "ctx": provider.encode(context.parts()),
+        "protected_inner": protected_inner,
+        "payload": payload,
+        "sig_structure": noted.signed,
+        "signature": signature,
+        "inner": provider.inner,
+        "protected_outer": protected_outer,
+        "info": provider.info,
+        "message": message,
+    }
+    return {name: part.hex() for name, part in parts.items()}
+
+
+def vector_of(case: Case) -> dict[str, Any]:
+    """One entry of the file."""
+    provider = Provider()
+    topic = f"busbar/1/t1/{GATEWAY}/{case.suffix}"
+    context = Context(case.kind, *case.parties, topic)
+    body = provider.deflate(provider.encode(BODIES[case.body]))
+    signer, recipient = KEYS[case.signer], KEYS[case.recipient]
+    claims = {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in case.claims._asdict().items()
+    }
+    return {
+        "name": case.name,
+        "context": context._asdict(),
+        "signer": case.signer,
+        "use": case.use,
+        "recipient": case.recipient,
+        "now": NOW,
+        "claims": claims,
+        "body": body.hex(),
+        **parts_of(context, signer, recipient, case.claims, body),
+    }
+
+
+def main() -> None:
+    """Keeps what stands in the file and adds what is missing."""
+    old: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    keys = {
+        name: {"record": one.record.to_json(), "private": one.private.hex()}
+        for name, one in KEYS.items()
+    } | old.get("keys", {})
+    messages = old.get("messages", [])
+    known = {one["name"] for one in messages}
+    messages += [vector_of(case) for case in CASES if case.name not in known]
+    document = {"about": ABOUT, "keys": keys, "messages": messages}
+    FILE.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

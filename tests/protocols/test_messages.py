@@ -1,0 +1,434 @@
+"""protocols/messages.py: what gateway and head end tell each other, and how an order may go on."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols import messages, topics
+from protocols.envelope.keys import USES, Use
+from protocols.errors import CallerError, EnvelopeError
+from protocols.messages import (
+    ACK,
+    ACTIONS,
+    DATA,
+    DOWNLINK_BY_SUFFIX,
+    EVIDENCE_FRAME_SIZE_MAX,
+    EVIDENCE_MAX,
+    HEAD_END,
+    HELLO,
+    MESSAGE_KINDS,
+    METERS_MAX,
+    ORDER,
+    ORDER_READINGS_MAX,
+    ORDER_STATES,
+    ORDER_STEPS,
+    RANGES_MAX,
+    RECEIPT,
+    RECEIPT_STATES,
+    RECEIPTS_MAX,
+    TEXT_SIZE_MAX,
+    UPLINK_BY_SUFFIX,
+    VERSION,
+    Ack,
+    Action,
+    Hello,
+    MessageKind,
+    Order,
+    OrderState,
+    Receipt,
+    can_follow,
+    check_target,
+)
+from protocols.obis import Obis
+from protocols.quantity import SCALER_MAX, UNITS, VALUE_MAX, Kind, Quantity
+from protocols.readings import Reading
+from tests.protocols.envelope.strategies import mutated, values
+from tests.protocols.envelope.world import PROVIDER
+from tests.protocols.outcome import outcome
+
+LARGEST = (1 << 63) - 1
+COUNT = st.integers(0, 100) | st.integers(0, LARGEST)
+TEXT = st.text(min_size=1, max_size=20)
+BYTES = {size: st.binary(min_size=size, max_size=size) for size in (8, 16)}
+CODES = st.tuples(*[st.integers(0, 255)] * 6).map(lambda six: Obis(*six))
+NUMBERS = st.builds(
+    Quantity,
+    st.integers(-VALUE_MAX + 1, VALUE_MAX - 1),
+    st.integers(-SCALER_MAX, SCALER_MAX),
+    st.sampled_from(UNITS),
+    st.sampled_from((1, 2, 3, 4, 5)),
+)
+TEXTS = st.builds(Quantity, st.text(max_size=20), st.just(0), st.just(""), st.just(Kind.TEXT))
+READINGS = st.lists(st.builds(Reading, CODES, NUMBERS | TEXTS), max_size=4).map(tuple)
+
+HELLOS = st.builds(
+    Hello, BYTES[16], BYTES[16], TEXT, COUNT, COUNT, st.integers(0, 3), COUNT,
+    st.lists(st.tuples(TEXT, TEXT), max_size=4).map(tuple),
+)  # fmt: skip
+ORDERS = st.builds(Order, BYTES[16], st.sampled_from(ACTIONS), TEXT, TEXT, CODES)
+RECEIPTS = st.builds(
+    Receipt, BYTES[16], COUNT, st.sampled_from(RECEIPT_STATES), st.text(max_size=20), COUNT,
+    st.integers(0, 3), READINGS,
+    st.lists(st.tuples(st.sampled_from("<>"), COUNT, st.binary(max_size=20)), max_size=4)
+    .map(tuple),
+)  # fmt: skip
+
+
+@st.composite
+def acks(draw: st.DrawFn) -> Ack:
+    """An acknowledgement with rising ranges."""
+    upto = draw(COUNT)
+    edges = sorted(draw(st.sets(st.integers(upto + 1, LARGEST + upto), max_size=6)))
+    ranges = tuple(zip(edges[::2], edges[1::2], strict=False))
+    ranges = tuple(one for one in ranges if one[1] <= LARGEST)
+    receipts = draw(st.lists(st.tuples(COUNT, st.sampled_from(RECEIPT_STATES)), max_size=3))
+    nonce = draw(st.just(b"") | BYTES[16])
+    return Ack(draw(BYTES[8]), upto, ranges, draw(COUNT), nonce, tuple(receipts))
+
+
+ANY = HELLOS | acks() | ORDERS | RECEIPTS
+
+
+@given(ANY)
+def test_a_message_comes_back_from_its_body(message: Any) -> None:
+    """Through CBOR, with its types: Obis, Reading, Quantity, tuples."""
+    body = PROVIDER.decode(PROVIDER.encode(message.to_body()))
+    found = type(message).from_body(body)
+    assert found == message
+    assert type(found) is type(message)
+    assert all(not isinstance(field, list) for field in found)
+    if isinstance(message, Order):
+        assert type(found.obis) is Obis
+    if isinstance(message, Receipt):
+        assert {type(one) for one in found.readings} <= {Reading}
+        assert {type(one.quantity) for one in found.readings} <= {Quantity}
+        assert {type(one.obis) for one in found.readings} <= {Obis}
+
+
+@given(ANY)
+def test_a_body_starts_with_its_version_and_is_plain(message: Any) -> None:
+    """Only what CBOR knows by itself."""
+
+    def plain(value: Any) -> bool:
+        if type(value) is list:
+            return all(map(plain, value))
+        return type(value) in (int, bytes, str)
+
+    assert message.to_body()[0] == VERSION
+    assert plain(message.to_body())
+
+
+# ---- the table ---------------------------------------------------------------------------------
+
+
+def test_the_kinds_are_those_of_the_documented_table() -> None:
+    """Name, topic, key and content type of each; a new kind gets a row here and there."""
+    assert MESSAGE_KINDS == (
+        ("data", "up/d", "sign-data", 1),
+        ("hello", "up/h", "sign-data", 2),
+        ("receipt", "up/r", "sign-data", 3),
+        ("ack", "dn/a", "sign-ack", 4),
+        ("order", "dn/c", "sign-order", 5),
+    )
+    assert {type(kind) for kind in MESSAGE_KINDS} == {MessageKind}
+    for kind in MESSAGE_KINDS:
+        assert f"| {kind.name} | {kind.suffix} |" in str(messages.__doc__)
+        assert kind.suffix in topics.SUFFIXES
+        assert kind.use in USES
+    assert (DATA, HELLO, RECEIPT, ACK, ORDER) == MESSAGE_KINDS
+
+
+def test_a_topic_tells_the_kind_and_the_way() -> None:
+    """Up and down do not share a topic, a name or a content type."""
+    assert UPLINK_BY_SUFFIX == {"up/d": DATA, "up/h": HELLO, "up/r": RECEIPT}
+    assert DOWNLINK_BY_SUFFIX == {"dn/a": ACK, "dn/c": ORDER}
+    for column in (0, 1, 3):
+        assert len({kind[column] for kind in MESSAGE_KINDS}) == len(MESSAGE_KINDS)
+    assert {kind.use for kind in DOWNLINK_BY_SUFFIX.values()} == {Use.SIGN_ACK, Use.SIGN_ORDER}
+
+
+def test_the_head_end_has_a_name_that_no_gateway_can_have_in_its_place() -> None:
+    """It stands in every context."""
+    assert HEAD_END == "head-end"
+
+
+# ---- faulty bodies -----------------------------------------------------------------------------
+
+N16, N8 = b"n" * 16, b"e" * 8
+GOOD: dict[type, list[Any]] = {
+    Hello: [1, N16, b"b" * 16, "0.1.0", 12, 7, 2, 3, [["m1", "123456789012"], ["m2", "unit 5"]]],
+    Ack: [1, N8, 7, [[9, 9], [11, 20]], 1_763_700_000_000, N16, [[3, "done"], [4, "refused"]]],
+    Order: [1, N16, "read", "m1", "123456789012", b"\x01\x00\x01\x08\x00\xff"],
+    Receipt: [
+        1, N16, 3, "done", "", 1_763_700_000_000, 2,
+        [[b"\x01\x00\x01\x08\x00\xff", 26, 1, "Wh", 1],
+         [b"\x00\x00\x60\x01\x01\xff", "0012", 0, "", 6]],
+        [[">", 0, b"\x68"], ["<", 120, b"\x68\x16"]],
+    ],
+}  # fmt: skip
+Case = tuple[type, int, Any]
+
+
+def odd_texts(kind: type, at: int) -> list[Case]:
+    """What is no text of 1..200 characters."""
+    return [(kind, at, odd) for odd in ("", "t" * (TEXT_SIZE_MAX + 1), b"t", 5, None, ["t"], True)]
+
+
+def odd_bytes(kind: type, at: int, size: int) -> list[Case]:
+    """What is not so many bytes."""
+    return [
+        (kind, at, odd) for odd in (bytes(size - 1), bytes(size + 1), "x" * size, size, None, [])
+    ]
+
+
+def odd_counts(kind: type, at: int) -> list[Case]:
+    """What is no count."""
+    return [(kind, at, odd) for odd in (-1, LARGEST + 1, True, False, 1.0, "1", None, b"", [])]
+
+
+def first(at: int, value: Any) -> Callable[[Any], Any]:
+    """Field `at` of the first entry of a list replaced."""
+
+    def change(entries: list[Any]) -> list[Any]:
+        entries[0][at] = value
+        return entries
+
+    return change
+
+
+FAULTS: list[Case] = [
+    *[(kind, 0, odd) for kind in GOOD for odd in (0, 2, True, 1.0, "1", None, [])],
+    *odd_bytes(Hello, 1, 16), *odd_bytes(Hello, 2, 16), *odd_texts(Hello, 3),
+    *odd_counts(Hello, 4), *odd_counts(Hello, 5), *odd_counts(Hello, 6), *odd_counts(Hello, 7),
+    (Hello, 6, 4),
+    *[(Hello, 8, odd) for odd in (None, 5, "m1", {}, {"m1": "a"}, [5], ["m1"], [["m1"]],
+                                  [["m1", "a", "b"]], [("m1", 5)], [[5, "a"]], [["", "a"]],
+                                  [["m1", ""]], [["m1", None]], [["m", "a"]] * (METERS_MAX + 1))],
+    *odd_bytes(Ack, 1, 8), *odd_counts(Ack, 2), *odd_counts(Ack, 4),
+    *[(Ack, 5, odd) for odd in (b"n", N16 + b"n", "", "n" * 16, None, 0, [])],
+    *[(Ack, 3, odd) for odd in (None, 5, {}, "", [5], [[9]], [[9, 9, 9]], [[7, 8]], [[5, 9]],
+                                [[10, 9]], [[9, 12], [12, 13]], [[11, 20], [9, 9]],
+                                [[9, 9], [9, 9]], [[9.0, 9]], [[True, 9]], [["9", 9]], [[9, None]],
+                                [[9, LARGEST + 1]], [[-1, 9]],
+                                [[2 * n + 9, 2 * n + 9] for n in range(RANGES_MAX + 1)])],
+    *[(Ack, 6, odd) for odd in (None, 5, {}, [5], [[3]], [[3, "done", 1]], [[3, "sent it"]],
+                                [[3, "draft"]], [[3, "published"]], [[3, None]], [[3, ["done"]]],
+                                [[-1, "done"]], [[True, "done"]], [["3", "done"]],
+                                [[3, "done"]] * (RECEIPTS_MAX + 1))],
+    *odd_bytes(Order, 1, 16), *odd_texts(Order, 3), *odd_texts(Order, 4), *odd_bytes(Order, 5, 6),
+    *[(Order, 2, odd) for odd in ("", "READ", "disconnect", 1, None, ["read"], b"read", {})],
+    *odd_bytes(Receipt, 1, 16), *odd_counts(Receipt, 2), *odd_counts(Receipt, 5),
+    *odd_counts(Receipt, 6), (Receipt, 6, 4),
+    *[(Receipt, 3, odd) for odd in ("", "draft", "received", "DONE", None, 1, ["done"], b"done")],
+    *[(Receipt, 4, odd) for odd in ("r" * (TEXT_SIZE_MAX + 1), None, b"", 5, [])],
+    *[(Receipt, 7, odd) for odd in (None, 5, "", {}, [5], [[]], [None], [[1, 2, 3, 4]])],
+    (Receipt, 7, lambda rows: rows[:1] * (ORDER_READINGS_MAX + 1)),
+    *[(Receipt, 7, first(0, odd)) for odd in (b"12345", b"1234567", "1-0:1.8.0", None, 5)],
+    *[(Receipt, 7, first(1, odd))
+      for odd in (VALUE_MAX, -VALUE_MAX, True, 1.0, None, b"", [], "26")],
+    *[(Receipt, 7, first(2, odd)) for odd in (19, -19, True, 1.0, None, "1")],
+    *[(Receipt, 7, first(3, odd)) for odd in ("kWh", 1, None, b"Wh", ["Wh"])],
+    *[(Receipt, 7, first(4, odd)) for odd in (0, 7, 6, True, 1.0, None, "1", [1])],
+    (Receipt, 7, lambda rows: [[*rows[1][:1], "t" * (TEXT_SIZE_MAX + 1), *rows[1][2:]]]),
+    (Receipt, 7, lambda rows: [[*rows[1][:1], 12, *rows[1][2:]]]),
+    *[(Receipt, 8, odd) for odd in (None, 5, "", {}, [5], [[]], [[">", 0]], [[">", 0, b"", 1]])],
+    (Receipt, 8, [[">", 0, b""]] * (EVIDENCE_MAX + 1)),
+    *[(Receipt, 8, first(0, odd)) for odd in ("", "=", ">>", None, 1, b">", [">"])],
+    *[(Receipt, 8, first(1, odd)) for odd in (-1, True, 1.0, None, "0")],
+    *[(Receipt, 8, first(2, odd)) for odd in ("68", None, 5, bytes(EVIDENCE_FRAME_SIZE_MAX + 1))],
+]  # fmt: skip
+
+
+def refused(kind: Any, body: Any) -> str:
+    """The reason of the EnvelopeError."""
+    with pytest.raises(EnvelopeError) as caught:
+        kind.from_body(body)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_the_bodies_that_are_changed_here_are_good(kind: Any) -> None:
+    """So each case below fails for its one change."""
+    assert kind.from_body(GOOD[kind]).to_body() == GOOD[kind]
+
+
+@pytest.mark.parametrize(("kind", "at", "value"), FAULTS)
+def test_a_faulty_field_is_refused(kind: Any, at: int, value: Any) -> None:
+    """Signed is not the same as right."""
+    body = copy.deepcopy(GOOD[kind])
+    body[at] = value(body[at]) if callable(value) else value
+    assert refused(kind, body) == "schema"
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_body_of_another_size_is_refused(kind: Any) -> None:
+    """A field too few or too many, and anything that is no list."""
+    for body in (
+        GOOD[kind][:-1],
+        [*GOOD[kind], 0],
+        [],
+        [1],
+        None,
+        5,
+        {},
+        "",
+        b"",
+        tuple(GOOD[kind]),
+    ):
+        assert refused(kind, body) == "schema"
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    """As many meters, ranges, receipts, readings and frames as named."""
+    hello = [*GOOD[Hello][:8], [["m" * TEXT_SIZE_MAX, "a"]] * METERS_MAX]
+    assert len(Hello.from_body(hello).meters) == METERS_MAX
+    ranges = [[2 * n + 9, 2 * n + 9] for n in range(RANGES_MAX)]
+    ack = [1, N8, 7, ranges, LARGEST, b"", [[LARGEST, "done"]] * RECEIPTS_MAX]
+    assert len(Ack.from_body(ack).ranges) == RANGES_MAX
+    assert len(Ack.from_body(ack).receipts) == RECEIPTS_MAX
+    row = [bytes(6), VALUE_MAX - 1, -SCALER_MAX, "Wh", 1]
+    frame = [">", LARGEST, bytes(EVIDENCE_FRAME_SIZE_MAX)]
+    receipt = [*GOOD[Receipt][:7], [row] * ORDER_READINGS_MAX, [frame] * EVIDENCE_MAX]
+    receipt[4] = "r" * TEXT_SIZE_MAX
+    assert len(Receipt.from_body(receipt).readings) == ORDER_READINGS_MAX
+    assert len(Receipt.from_body(receipt).evidence) == EVIDENCE_MAX
+    assert len(PROVIDER.encode(receipt)) < 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("upto", "ranges"),
+    [
+        (0, []),
+        (0, [[2, 2]]),
+        (7, [[8, 9]]),  # touches: only not merged, and no less true
+        (7, [[9, 9], [10, 10]]),
+        (7, [[9, 9], [LARGEST, LARGEST]]),
+        (LARGEST, []),
+    ],
+)
+def test_ranges_rise_above_what_is_complete(upto: int, ranges: list[list[int]]) -> None:
+    """They neither overlap nor fall; the smallest of them is one number."""
+    ack = Ack.from_body([1, N8, upto, ranges, 0, b"", []])
+    assert ack.ranges == tuple((first, last) for first, last in ranges)
+
+
+# ---- the fuzz sentence -------------------------------------------------------------------------
+
+
+def check(kind: Any, body: Any) -> None:
+    """from_body gives a message that makes the same body, or EnvelopeError("schema")."""
+    message, reason = outcome(EnvelopeError, kind.from_body, body)
+    if message is None:
+        assert reason == "schema"
+        return
+    assert type(message) is kind
+    assert message.to_body() == body
+    for reading in message.readings if kind is Receipt else ():
+        assert all(isinstance(word, str) for word in reading.described().values())
+
+
+@given(st.sampled_from(list(GOOD)), values() | st.lists(values(2), min_size=6, max_size=9))
+def test_any_value_gives_a_message_or_an_envelope_error(kind: Any, body: Any) -> None:
+    """Whatever CBOR can say."""
+    check(kind, body)
+
+
+@pytest.mark.parametrize("kind", GOOD)
+@settings(max_examples=200)
+@given(source=st.data())
+def test_a_good_body_with_anything_changed_gives_a_message_or_an_envelope_error(
+    kind: Any, source: st.DataObject
+) -> None:
+    """Places replaced, removed, doubled, swapped; what passes can be shown to a person."""
+    check(kind, source.draw(mutated(GOOD[kind])))
+
+
+# ---- orders ------------------------------------------------------------------------------------
+
+
+def test_the_order_states_are_one_table() -> None:
+    """Every state is named once, the steps lead from state to state, and final means final."""
+    named = {value for name, value in vars(OrderState).items() if name.isupper()}
+    assert set(ORDER_STATES) == named
+    assert len(ORDER_STATES) == len(named)
+    assert set(ORDER_STEPS) | {s for steps in ORDER_STEPS.values() for s in steps} == named
+    assert {state for state in ORDER_STATES if state not in ORDER_STEPS} == {
+        "done", "refused", "expired", "unknown",
+    }  # fmt: skip
+    assert set(RECEIPT_STATES) <= named
+    assert {value for name, value in vars(Action).items() if name.isupper()} == set(ACTIONS)
+
+
+def reachable(state: str) -> set[str]:
+    """All states after `state`, by walking the table."""
+    found: set[str] = set()
+    pending = list(ORDER_STEPS.get(state, ()))
+    while pending:
+        one = pending.pop()
+        if one not in found:
+            found.add(one)
+            pending += ORDER_STEPS.get(one, ())
+    return found
+
+
+@pytest.mark.parametrize("state", ORDER_STATES)
+def test_a_state_follows_when_the_table_leads_there(state: str) -> None:
+    """Steps in between may be lost on the way up; a way back does not exist."""
+    for following in ORDER_STATES:
+        assert can_follow(state, following) == (following in reachable(state))
+    assert not can_follow(state, state)
+    assert not can_follow(state, "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("state", "following", "may"),
+    [
+        ("draft", "done", True),
+        ("published", "sent", True),
+        ("verified", "done", True),
+        ("verified", "unknown", True),
+        ("sent", "unknown", True),
+        ("sent", "expired", False),
+        ("sent", "verified", False),
+        ("queued", "refused", True),
+        ("done", "refused", False),
+        ("expired", "done", False),
+        ("unknown", "done", False),
+        ("refused", "verified", False),
+        ("nonsense", "done", False),
+    ],
+)
+def test_orders_go_forward_only(state: str, following: str, may: bool) -> None:
+    """What was sent cannot expire, and what is final stays."""
+    assert can_follow(state, following) is may
+
+
+@pytest.mark.parametrize(
+    ("ordered", "here", "reason"),
+    [
+        ("123456789012", "123456789012", ""),
+        ("unit 5", "unit 5", ""),
+        ("000000000000", "000000000000", ""),
+        ("123456789012", "123456789013", "the meter's address is another one here"),
+        ("12345678901", "123456789012", "the meter's address is another one here"),
+        ("AAAAAAAAAAAA", "123456789012", "the meter's address is another one here"),
+        ("AAAAAAAAAAAA", "AAAAAAAAAAAA", "the address does not name one meter"),
+        ("AAAAAAAA9012", "AAAAAAAA9012", "the address does not name one meter"),
+        ("999999999999", "999999999999", "the address does not name one meter"),
+        ("abcdefghijkl", "abcdefghijkl", "the address does not name one meter"),
+    ],
+)
+def test_an_order_names_one_meter_by_the_address_it_has_here(
+    ordered: str, here: str, reason: str
+) -> None:
+    """Broadcast, wildcard and mistaken addresses never reach a line."""
+    order = Order(N16, "read", "m1", ordered, Obis(1, 0, 1, 8, 0, 255))
+    if reason:
+        with pytest.raises(CallerError, match=f"^{reason}$"):
+            check_target(order, here)
+    else:
+        assert check_target(order, here) is None
