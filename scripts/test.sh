@@ -1,8 +1,8 @@
 #!/bin/sh
 # Everything CI runs. Stops at the first stage that fails.
 #
-# Mosquitto (a second broker) and Node (for MicroPython) are extras: root gets them installed,
-# anyone else is told what will be skipped. With CI=true nothing may be skipped.
+# Mosquitto and mbpoll (strangers to test against) and Node (for MicroPython) are extras: root gets
+# them installed, anyone else is told what will be skipped. With CI=true nothing may be skipped.
 set -eu
 cd "$(dirname "$0")/.."
 case ${CI:-} in
@@ -11,7 +11,7 @@ esac
 
 missing_packages() {
     PATH=$PATH:/usr/sbin
-    for pair in mosquitto:mosquitto node:nodejs npm:npm; do
+    for pair in mosquitto:mosquitto mbpoll:mbpoll node:nodejs npm:npm; do
         command -v "${pair%:*}" >/dev/null || echo "${pair#*:}"
     done
 }
