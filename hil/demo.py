@@ -60,7 +60,7 @@ PLAN = Plan(
         ),
     ),
     journal={"commit_interval_ms": 500},
-    uplink={"linger_ms": 3_000, "ack_timeout_ms": 5_000},
+    uplink={"linger_ms": 3_000, "ack_timeout_ms": 2_500},
     ingest={"commit_interval_ms": 50},
     reconnect_s_max=2,
 )

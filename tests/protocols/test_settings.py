@@ -133,6 +133,13 @@ def test_the_ends_of_a_range_are_allowed(low: int, high: int) -> None:
     assert [rule.allows(n) for n in (low - 1, low, high, high + 1)] == [False, True, True, False]
 
 
+def test_a_text_has_a_limit_of_its_own_or_the_usual_one() -> None:
+    """255 characters, what a file name or a certificate field holds."""
+    rule = text("t", "x", "")
+    assert rule.allowed == "a text of 1 to 255 characters"
+    assert [rule.allows("t" * size) for size in (0, 1, 255, 256)] == [False, True, True, False]
+
+
 def test_a_default_is_not_judged() -> None:
     """None as a default says that a setting is absent."""
     assert read_table({}, (whole("n", 1, 5, None, ""),), "w") == {"n": None}

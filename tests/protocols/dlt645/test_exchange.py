@@ -351,6 +351,16 @@ def test_a_last_part_may_hold_nothing_but_its_sequence() -> None:
     assert len(exchange.data()) == 4 + 8
 
 
+def test_the_identifier_is_not_taken_for_the_sequence() -> None:
+    """A part without its sequence is a stray, even where DI3 happens to be that number."""
+    exchange = read(METER, "01010000")
+    di = identifier_bytes("01010000")
+    assert di[-1] == 1
+    exchange.receive(Frame(METER, MORE_FOLLOWS, di + bytes(8)))
+    assert exchange.receive(Frame(METER, 0x92, di)) == MORE
+    assert exchange.strays == 1
+
+
 def test_a_part_may_be_refused() -> None:
     """The captured form of a refused follow-up ends the exchange as unsupported."""
     exchange = joined()
@@ -361,6 +371,7 @@ def test_a_part_may_be_refused() -> None:
 
 def test_an_answer_has_at_most_so_many_parts() -> None:
     """A meter that always announces more is a line error, not a full memory."""
+    assert PARTS_MAX == 64
     exchange = joined()
     di = identifier_bytes("0001FF00")
     exchange.receive(Frame(METER, MORE_FOLLOWS, di + bytes(8)))

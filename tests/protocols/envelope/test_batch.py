@@ -312,6 +312,11 @@ BAD: dict[str, Any] = {
     "quality 4": changed(QUALITIES, [2, 2, 2, 4]),
     "quality negative": changed(QUALITIES, [2, 2, 2, -1]),
     "quality true": changed(QUALITIES, [2, 2, 2, True]),
+    **{
+        f"field {at} too {word}": changed(at, value)
+        for at in range(METER_AT, QUALITIES + 1)
+        for word, value in (("short", lambda c: c[:-1]), ("long", lambda c: [*c, c[-1]]))
+    },
     "a column too few": changed(COLUMNS, lambda c: c[:-1]),
     "a column too many": changed(COLUMNS, lambda c: [*c, []]),
     "a column that is no list": changed(COLUMNS, lambda c: [5, *c[1:]]),

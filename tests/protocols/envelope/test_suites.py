@@ -160,6 +160,7 @@ def test_a_signed_body_is_exactly_one_item(value: Any, behind: bytes) -> None:
 
 def test_nesting_is_bounded() -> None:
     """As deep as allowed, and not one deeper; a thousand levels cost nothing."""
+    assert CBOR_DEPTH_MAX == 8
     deep: Any = 0
     for _ in range(CBOR_DEPTH_MAX):
         deep = [deep]
