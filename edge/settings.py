@@ -196,6 +196,12 @@ def _rows(table: dict[str, Any], name: str, most: int) -> list[Any]:
 def _check_meter(row: object, n: int, lines: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     where = f"[[meter]] {n + 1}"
     protocol = row.get("protocol") if isinstance(row, dict) else None
+    if protocol not in (DLT645, MODBUS, None):
+        # Before its keys are judged: they follow from the protocol.
+        raise SettingError(
+            f"{where}: protocol = {protocol!r} is not allowed;"
+            f" it must be one of {DLT645!r}, {MODBUS!r}"
+        )
     meter = read_table(row, MODBUS_METER_RULES if protocol == MODBUS else DLT645_METER_RULES, where)
     names = [line["id"] for line in lines]
     if meter["line"] not in names:

@@ -64,6 +64,7 @@ class Ingest:
         self._wanted: dict[tuple[str, bytes], Wanted] = {}
         self._pending: Counter[str] = Counter()
         self._logged: Counter[tuple[str, str]] = Counter()
+        self._early_presence: dict[str, str] = {}  # of registered gateways that sent no hello yet
         self.counts: Counter[str] = Counter()  # since the start, committed
 
     # ---- one message ----------------------------------------------------------------------------
@@ -196,6 +197,9 @@ class Ingest:
         gateway.quality = hello.quality
         gateway.acknowledged = hello.acknowledged
         gateway.last_order = hello.last_order
+        early = self._early_presence.pop(gateway.gateway_id, None)
+        if early is not None:
+            self._note_presence(gateway, early)
         self._store.announce_meters(gateway, hello.meters)
         log.info(
             "hello_taken gateway=%s epoch=%s head=%d acknowledged=%d meters=%d",
@@ -211,7 +215,13 @@ class Ingest:
         if word is None:
             raise EnvelopeError("malformed", "presence")
         gateway = self._store.find_gateway(gateway_id)
-        if gateway is not None and gateway.presence != word:
+        if gateway is not None:
+            self._note_presence(gateway, word)
+        elif self._gate.is_known(gateway_id):
+            self._early_presence[gateway_id] = word  # it says so right before its first hello
+
+    def _note_presence(self, gateway: GatewayRow, word: str) -> None:
+        if gateway.presence != word:
             self._store.begin()
             gateway.presence = word
             gateway.presence_at = self._clock.utc_ms()

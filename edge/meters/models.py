@@ -25,7 +25,7 @@ def load_models(meters: tuple[dict[str, Any], ...], config_path: Path) -> dict[s
             continue
         name = meter["model"]
         if name not in models:
-            models[name] = _load(name, config_path)
+            models[name] = _load(name, config_path, meter["id"])
         known = {register.obis for register in models[name].registers}
         for quantity in meter["quantities"] or ():
             if Obis.from_text(quantity) not in known:
@@ -36,7 +36,7 @@ def load_models(meters: tuple[dict[str, Any], ...], config_path: Path) -> dict[s
     return models
 
 
-def _load(name: str, config_path: Path) -> Model:
+def _load(name: str, config_path: Path, meter_id: str) -> Model:
     shipped = files("protocols") / "meter_models"
     own = config_path.parent / "meter_models"
     places: tuple[Traversable, ...] = (own / (name + _SUFFIX), shipped / (name + _SUFFIX))
@@ -48,6 +48,6 @@ def _load(name: str, config_path: Path) -> Model:
                 raise SettingError(f"{place}: is not TOML: {error}") from error
     names = sorted(one.name.removesuffix(_SUFFIX) for one in shipped.iterdir())
     raise SettingError(
-        f"{config_path}: model = {name!r} is not allowed; it must be a file of {own}, or one of "
-        + ", ".join(one for one in names)
+        f"{config_path}: [[meter]] {meter_id}: model = {name!r} is not allowed;"
+        f" it must be a file of {own}, or one of " + ", ".join(one for one in names)
     )

@@ -167,6 +167,16 @@ def test_presence_is_a_hint(world: World, core: Core) -> None:
     assert core.ingest.handle(topic, b"\x1b[2J") == "malformed"
 
 
+def test_presence_before_the_first_hello_is_kept_for_it(world: World, core: Core) -> None:
+    """A gateway says "on" right before it greets; whoever is not registered is not remembered."""
+    core.ingest.handle(world.gateway.topic("st"), b"on")
+    core.ingest.handle("busbar/1/t1/stranger/st", b"on")
+    core.ingest.handle(*world.gateway.hello())
+    core.ingest.commit()
+    with Reader(world.settings().database) as reader:
+        assert [one.presence for one in reader.gateways()] == ["on"]
+
+
 # ---- attacks -----------------------------------------------------------------------------------
 
 

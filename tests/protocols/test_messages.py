@@ -284,6 +284,8 @@ def test_a_body_of_another_size_is_refused(kind: Any) -> None:
 
 def test_the_limits_themselves_are_allowed() -> None:
     """As many meters, ranges, receipts, readings and frames as named."""
+    assert (METERS_MAX, RANGES_MAX, RECEIPTS_MAX, ORDER_READINGS_MAX) == (1024, 256, 256, 256)
+    assert (TEXT_SIZE_MAX, EVIDENCE_MAX, EVIDENCE_FRAME_SIZE_MAX) == (200, 64, 300)
     hello = [*GOOD[Hello][:8], [["m" * TEXT_SIZE_MAX, "a"]] * METERS_MAX]
     assert len(Hello.from_body(hello).meters) == METERS_MAX
     ranges = [[2 * n + 9, 2 * n + 9] for n in range(RANGES_MAX)]

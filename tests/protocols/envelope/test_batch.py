@@ -251,6 +251,11 @@ BAD: dict[str, Any] = {
     "boot id a text": changed(BOOTS, ["b" * 16]),
     "no boot": changed(BOOTS, []),
     "boots a map": changed(BOOTS, {}),
+    "boots a map of boots": changed(BOOTS, {b"b" * 16: 0}),
+    "meters a map of meters": changed(METERS, {"m1": 0, "m2": 0}),
+    "meters a text": changed(METERS, "m1"),
+    "layouts a map": changed(LAYOUTS_AT, lambda ls: {0: ls[0]}),
+    "columns a map": changed(COLUMNS, lambda c: dict(enumerate(c))),
     "meter id empty": changed(METERS, lambda m: ["", *m[1:]]),
     "meter id too long": changed(METERS, lambda m: ["m" * 65, *m[1:]]),
     "meter id bytes": changed(METERS, lambda m: [b"m1", *m[1:]]),
@@ -329,8 +334,8 @@ BAD: dict[str, Any] = {
     "a value that is true": changed(COLUMNS, lambda c: [[True, *c[0][1:]], *c[1:]]),
     "a value that is a float": changed(COLUMNS, lambda c: [[1.0, *c[0][1:]], *c[1:]]),
     "a value that is a text": changed(COLUMNS, lambda c: [["1", *c[0][1:]], *c[1:]]),
-    "a value too large": changed(COLUMNS, lambda c: [[VALUE_MAX, *c[0][1:]], *c[1:]]),
-    "a value too small": changed(COLUMNS, lambda c: [[-VALUE_MAX, *c[0][1:]], *c[1:]]),
+    "a value too large": changed(COLUMNS, lambda c: [[VALUE_MAX, 0, -1, 0], *c[1:]]),
+    "a value too small": changed(COLUMNS, lambda c: [[-VALUE_MAX, 0, 1, 0], *c[1:]]),
     "a sum too large": changed(COLUMNS, lambda c: [[VALUE_MAX - 1, 0, VALUE_MAX - 1, 0], *c[1:]]),
 }
 
