@@ -36,7 +36,8 @@ class Reading(namedtuple("Reading", ("obis", "quantity"))):
 class ReadingSet(
     namedtuple("ReadingSet", ("meter_id", "read_at", "boot_at", "boot_id", "quality", "readings"))
 ):
-    """What one meter showed at one instant.
+    """What one meter showed at one instant: when the gateway began to read it. Its registers follow
+    within the seconds that the sweep takes.
 
     `read_at` UTC ms, `boot_at` ms since the gateway's boot, `boot_id` 16 bytes, `quality` a
     TimeQuality, `readings` a tuple of Reading.

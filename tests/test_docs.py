@@ -1,6 +1,6 @@
 """Documentation fails the build: every setting, order state and command stands in docs/, as it is
 in the code. `python -m tests.test_docs` prints the setting tables, to be pasted into
-docs/operations.md."""
+docs/operations.md and docs/hil.md."""
 
 import argparse
 import sys
@@ -14,6 +14,7 @@ import cloud.settings
 import edge.__main__
 import edge.settings
 import hil.__main__
+import hil.scenario
 import provisioning.__main__
 from protocols.errors import EnvelopeError
 from protocols.messages import MESSAGE_KINDS, ORDER_STATES
@@ -22,6 +23,15 @@ from protocols.settings import REQUIRED, Rule
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
 PROTOCOL = ROOT / "docs" / "protocol.md"
+HIL = ROOT / "docs" / "hil.md"
+WORLD_TABLES = {
+    "world.toml [line]": hil.scenario.LINE_RULES,
+    **{
+        f"world.toml [meter ({name})]": rules
+        for name, rules in hil.scenario.RULES_BY_PROTOCOL.items()
+    },
+    "world.toml [fault]": hil.scenario.FAULT_RULES,
+}
 TABLES = {
     **{f"edge.toml [{name}]": rules for name, rules in edge.settings.RULES.items()},
     **{f"cloud.toml [{name}]": rules for name, rules in cloud.settings.TABLES.items()},
@@ -46,20 +56,20 @@ def row(rule: Rule) -> str:
 
 def tables() -> Iterable[str]:
     """All tables as Markdown."""
-    for name, rules in TABLES.items():
+    for name, rules in (TABLES | WORLD_TABLES).items():
         yield f"### {name}\n\n| key | allowed | default | meaning |\n| --- | --- | --- | --- |"
         yield "\n".join(row(rule) for rule in rules) + "\n"
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", TABLES | WORLD_TABLES)
 def test_every_setting_is_documented_as_it_is(table: str) -> None:
     """Name, allowed values, default and meaning, under the heading of its section."""
-    text = OPERATIONS.read_text()
+    text = (HIL if table in WORLD_TABLES else OPERATIONS).read_text()
     heading = f"### {table}\n"
     assert heading in text
     section = text.split(heading)[1].split("\n### ")[0].split("\n## ")[0]
     found = [line for line in section.splitlines() if line.startswith("| `")]
-    assert found == [row(rule) for rule in TABLES[table]]
+    assert found == [row(rule) for rule in (TABLES | WORLD_TABLES)[table]]
 
 
 def test_every_order_state_is_documented() -> None:
