@@ -86,6 +86,7 @@ ORDER_STEPS = {
         OrderState.VERIFIED,
         OrderState.REFUSED,
         OrderState.EXPIRED,
+        OrderState.UNKNOWN,
     ),
     OrderState.RECEIVED: (OrderState.VERIFIED, OrderState.REFUSED, OrderState.EXPIRED),
     OrderState.VERIFIED: (
@@ -120,6 +121,15 @@ def can_follow(state: str, following: str) -> bool:
             if step not in seen:
                 seen.append(step)
     return False
+
+
+def settles(state: str, following: str) -> bool:
+    """Whether a late receipt may say after all what became of an order that was unknown."""
+    return state == OrderState.UNKNOWN and following in (
+        OrderState.DONE,
+        OrderState.REFUSED,
+        OrderState.EXPIRED,
+    )
 
 
 class Hello(

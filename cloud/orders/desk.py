@@ -37,6 +37,7 @@ from protocols.messages import (
     OrderState,
     Receipt,
     can_follow,
+    settles,
 )
 from protocols.obis import Obis
 from protocols.topics import is_name
@@ -49,7 +50,8 @@ VALID_S_DEFAULT = 60
 OPEN_ORDERS_MAX = 1000  # not final yet; each ends by itself within VALID_S_MAX and the grace
 RECEIPT_GRACE_MS = 10_000  # how long after expiry a receipt may still be on its way
 RECEIPTS_TOLD_AGAIN = 64  # of a gateway that says hello or repeats itself
-_AT_GATEWAY = (OrderState.VERIFIED, OrderState.SENT)
+# The gateway may have it, and may have carried it out: silence then is not known, never expired.
+_MAY_BE_AT_GATEWAY = (OrderState.PUBLISHED, OrderState.VERIFIED, OrderState.SENT)
 
 Watcher = Callable[[dict[str, Any]], None]
 
@@ -221,7 +223,7 @@ class Desk:
             log.warning(
                 "receipt_unmatched gateway=%s counter=%d", gateway.gateway_id, receipt.counter
             )
-        elif can_follow(order.state, receipt.state):
+        elif can_follow(order.state, receipt.state) or settles(order.state, receipt.state):
             if order.state == OrderState.QUEUED:
                 self._orders.keep_message(order.order_id, None)
             self._move(order, receipt.state, now, receipt.at, receipt.reason)
@@ -241,7 +243,7 @@ class Desk:
         """End the orders whose time and grace are over."""
         now = self._clock.utc_ms()
         for row in self._orders.overdue(now - RECEIPT_GRACE_MS):
-            end = OrderState.UNKNOWN if row.state in _AT_GATEWAY else OrderState.EXPIRED
+            end = OrderState.UNKNOWN if row.state in _MAY_BE_AT_GATEWAY else OrderState.EXPIRED
             self._store.begin()
             self._orders.keep_message(row.order_id, None)
             self._sending.discard(row.order_id)

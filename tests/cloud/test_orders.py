@@ -274,18 +274,24 @@ def test_a_receipt_of_another_gateway_moves_nothing(tmp_path: Path) -> None:
     bench.core.store.close()
 
 
-def test_silence_expires_an_order_that_was_never_verified(bench: Bench) -> None:
-    """Not before its time and grace are over; a receipt after that is kept and changes nothing."""
+def test_silence_after_publishing_is_unknown_until_a_late_receipt_says(bench: Bench) -> None:
+    """Not before its time and grace are over. The gateway may have it: only it knows."""
     bench.ask()
     counter, order = bench.take_order()
     bench.puback()
     bench.sweep(60_000 + RECEIPT_GRACE_MS)
     assert bench.states()[-1] == "published"
     bench.sweep(1)
-    assert bench.states()[-1] == "expired" and bench.events[-1]["final"]
+    assert bench.states()[-1] == "unknown" and bench.events[-1]["final"]
+    bench.handle(bench.gateway.receipt(order, counter, OrderState.SENT))
+    row = bench.core.desk._orders.find(order.order_id)
+    assert row is not None and row.state == "unknown"
     bench.handle(bench.gateway.receipt(order, counter, OrderState.DONE))
-    assert bench.states()[-1] == "expired"
-    assert bench.core.store.db.execute("SELECT state FROM receipt").fetchall() == [("done",)]
+    row = bench.core.desk._orders.find(order.order_id)
+    assert row is not None and row.state == "done"
+    bench.handle(bench.gateway.receipt(order, counter, OrderState.REFUSED))
+    row = bench.core.desk._orders.find(order.order_id)
+    assert row is not None and row.state == "done"
 
 
 @pytest.mark.parametrize("state", [OrderState.VERIFIED, OrderState.SENT])

@@ -42,6 +42,7 @@ from protocols.messages import (
     Receipt,
     can_follow,
     check_target,
+    settles,
 )
 from protocols.obis import Obis
 from protocols.quantity import SCALER_MAX, UNITS, VALUE_MAX, Kind, Quantity
@@ -293,6 +294,8 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert len(Ack.from_body(ack).ranges) == RANGES_MAX
     assert len(Ack.from_body(ack).receipts) == RECEIPTS_MAX
     row = [bytes(6), VALUE_MAX - 1, -SCALER_MAX, "Wh", 1]
+    text = [bytes(6), "t" * TEXT_SIZE_MAX, SCALER_MAX, "", 6]
+    assert Receipt.from_body([*GOOD[Receipt][:7], [text], []]).readings[0].quantity.value == text[1]
     frame = [">", LARGEST, bytes(EVIDENCE_FRAME_SIZE_MAX)]
     receipt = [*GOOD[Receipt][:7], [row] * ORDER_READINGS_MAX, [frame] * EVIDENCE_MAX]
     receipt[4] = "r" * TEXT_SIZE_MAX
@@ -407,6 +410,12 @@ def test_a_state_follows_when_the_table_leads_there(state: str) -> None:
 def test_orders_go_forward_only(state: str, following: str, may: bool) -> None:
     """What was sent cannot expire, and what is final stays."""
     assert can_follow(state, following) is may
+
+
+def test_only_the_unknown_is_settled_later() -> None:
+    """A late receipt may end the doubt, and nothing else."""
+    pairs = [(a, b) for a in ORDER_STATES for b in ORDER_STATES if settles(a, b)]
+    assert pairs == [("unknown", "done"), ("unknown", "refused"), ("unknown", "expired")]
 
 
 @pytest.mark.parametrize(

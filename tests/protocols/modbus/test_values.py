@@ -83,6 +83,9 @@ def rounded(exact: Fraction, resolution: int) -> int:
 @example(0x3F000000, 0, 0, 1)  # 0.5, away from zero
 @example(0xBF000000, 0, 0, 1)
 @example(0x3DCCCCCD, 0, -1, 1)
+@example(0x4B7FFFFF, 0, 0, 1)  # the last number with a fraction of nothing: 2^24 - 1
+@example(0x4B800001, 0, 0, 1)  # the first one in steps of two
+@example(0xDD7FFFFF, 0, 0, 1)  # -1.15e18, near the largest that is carried
 def test_a_float_is_rounded_exactly_from_any_bit_pattern(
     bits: int, exponent: int, resolution: int, multiplier: int
 ) -> None:
@@ -275,6 +278,18 @@ def test_a_number_that_no_message_can_carry_gives_no_reading(
     assert only(dict(enumerate(words)), one) is None
     other = register("other", address=9, obis=Obis(1, 0, 1, 8, 0, 255))
     assert list(decoded({**dict(enumerate(words)), 9: 1}, one, other)) == [other.obis]
+
+
+def test_a_scale_that_no_message_can_carry_gives_no_reading() -> None:
+    """Ratios bring their own power of ten; the finest that is carried is 10^-18."""
+    fine = {
+        n: register(f"f{n}", address=n, exponent=-9, obis=Obis(1, 0, n, 4, 0, 255)) for n in (1, 2)
+    }
+    for times, scaler in ((("f1",), -18), (("f1", "f2"), None)):
+        one = register("one", address=3, exponent=-9, times=times)
+        found = decoded({1: 3, 2: 3, 3: 3}, one, *fine.values())
+        assert (one.obis in found) == (scaler is not None)
+        assert scaler is None or found[one.obis] == Quantity(9, scaler, "V", Kind.INSTANTANEOUS)
 
 
 def test_a_product_that_no_message_can_carry_gives_no_reading() -> None:
