@@ -113,6 +113,7 @@ def test_a_second_start_byte_that_is_missing_is_seen_before_the_length() -> None
     assert fault_at(GOOD[:7] + b"\x00", 0) == "start2"
     assert fault_at(GOOD[:7], 0) == "truncated"
     assert fault_at(GOOD[:8], 0) == "truncated"
+    assert fault_at(b"\x69", 0) == "start1"
 
 
 def test_a_frame_is_found_at_any_offset_of_a_buffer() -> None:
@@ -263,8 +264,12 @@ def test_the_function_codes_are_those_of_the_2007_edition() -> None:
     assert set(FUNCTION_NAMES) == set(codes.values())
     assert function_name(0x91) == function_name(0xD1) == function_name(0x11) == "read"
     assert function_name(0xDC) == "relay control"
+    assert {code: function_name(code) for code in range(0x13) if code not in FUNCTION_NAMES} == {
+        **dict.fromkeys((0, 5, 6, 7, 9, 0x0B, 0x0D, 0x0E), "vendor function"),
+        0x01: "read", 0x02: "read following data", 0x04: "write", 0x0A: "write address",
+        0x0C: "change rate", 0x0F: "change password", 0x10: "clear maximum demand",
+    }  # fmt: skip
     assert function_name(0x81) == "read"
-    assert function_name(0x0A) == "write address"
     assert function_name(0x1F) == function_name(0x00) == "vendor function"
 
 
@@ -318,4 +323,4 @@ def test_a_frame_error_says_reason_and_detail() -> None:
     assert str(FrameError("checksum")) == "checksum"
     assert str(FrameError("trailing", "2 bytes")) == "trailing: 2 bytes"
     with pytest.raises(FrameError, match=r"^trailing: 3 bytes behind the frame$"):
-        decode_frame(GOOD + b"abc")
+        decode_frame(b"\xfe\xfe" + GOOD + b"abc")

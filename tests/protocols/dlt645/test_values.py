@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from protocols.dlt645 import identifiers
 from protocols.dlt645.exchange import identifier_bytes, read
-from protocols.dlt645.frame import decode_frame
+from protocols.dlt645.frame import Frame, decode_frame
 from protocols.dlt645.identifiers import BITS, DIGITS, SIGNED, UNSIGNED, Item, items_of
-from protocols.dlt645.values import decode_readings, decode_values, encode_value
+from protocols.dlt645.values import decode_readings, decode_reply, decode_values, encode_value
 from protocols.errors import CallerError, ValueFormatError
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
@@ -242,6 +242,12 @@ def test_a_reply_shorter_than_an_identifier_is_refused(size: int) -> None:
         decode_values(bytes(size))
 
 
+def test_a_wrong_length_says_what_was_due() -> None:
+    """A block's length is that of its items together."""
+    with pytest.raises(ValueFormatError, match=r"^4 bytes where 6 are due$"):
+        decode_values(data("0201FF00", "00 00 00 00"))
+
+
 def test_a_block_is_split_into_its_items() -> None:
     """Each item has its own OBIS, and one that is missing stands as None in its place."""
     values = decode_values(data("0203FF00", "12 25 00  FF FF FF  00 00 00  34 12 80"))
@@ -360,6 +366,44 @@ def test_a_value_that_does_not_fit_its_item_is_refused(item: Item, value: Any) -
     """A simulated meter never sends what reads as something else."""
     with pytest.raises((ValueFormatError, CallerError)):
         encode_value(item, value)
+
+
+def test_a_wrong_digit_string_is_told_with_what_is_due() -> None:
+    """Twelve digits for a meter number."""
+    with pytest.raises(ValueFormatError, match=r"^'123' where 12 digits are due$"):
+        encode_value(NUMBER, "123")
+
+
+def test_every_status_word_can_be_sent() -> None:
+    """All bits set included, though it reads as FF fill."""
+    assert [encode_value(STATUS, word) for word in (0, 0x0050, 0xFFFF)] == [
+        b"\x00\x00", b"\x50\x00", b"\xff\xff",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("vector", KNOWN, ids=names(KNOWN))
+def test_the_short_way_says_what_the_long_way_says_or_nothing(vector: dict[str, Any]) -> None:
+    """Numbers of one item take it; status words, dates, digits, blocks and FF fill do not."""
+    frame = decode_frame(wire(vector))
+    short = decode_reply(wire(vector))
+    form = items_of(frame.data[:4], len(frame.data) - 4)[0].form
+    is_number = "value" in vector["expected"] and form in (UNSIGNED, SIGNED)
+    assert (short is not None) == is_number
+    if short:
+        assert short == (vector["address"], frame.data[:4], decode_readings(frame.data))
+        assert {type(one) for one in short[2]} == {Reading}
+
+
+@pytest.mark.parametrize("item", items(), ids=lambda item: item.obis.text())
+def test_a_short_way_exists_for_numbers_only(item: Item) -> None:
+    """A status word whose bytes look like digits is not read as a number."""
+    for payload in (bytes(item.size), b"\x12" * item.size):
+        data = codes_of(item) + payload
+        short = decode_reply(Frame("123456789012", 0x91, data).to_bytes(4))
+        if item.form in (UNSIGNED, SIGNED):
+            assert short == ("123456789012", data[:4], decode_readings(data))
+        else:
+            assert short is None
 
 
 def test_a_simulated_reply_reads_back_through_an_exchange() -> None:
