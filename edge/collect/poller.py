@@ -180,6 +180,8 @@ class LineWorker:
             log.info("meter_answered line=%s meter=%s", self.line.line_id, name)
         watch.note_sweep(readings, read_at, self._clock.boot_ms() - boot_at)
         if readings:
+            # A clock that starts at 1970 may lag behind the boot; the head end refuses such a pair.
+            read_at = max(read_at, boot_at)
             self._submit(ReadingSet(name, read_at, boot_at, self._clock.boot_id, quality, readings))
 
     def _drive(self, driver: Driver, retries: int) -> list[Reading]:

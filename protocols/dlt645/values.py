@@ -109,7 +109,10 @@ def _decode_item(item: Item, data: bytes) -> "Quantity | None":
     elif form == BITS:
         value = data[0] | data[1] << 8
     else:
-        return Quantity(_TEXTS[form](data), item.scaler, item.unit, item.kind)
+        text = _TEXTS[form](data)
+        if form in (DATE, CLOCK) and not any(data[-3:]):
+            return None  # a date of 00-00-00 says that there is none
+        return Quantity(text, item.scaler, item.unit, item.kind)
     return Quantity(value, item.scaler, item.unit, item.kind)
 
 

@@ -26,7 +26,9 @@ def decode_registers(model: Model, registers: tuple, words: dict) -> list:
         quantity = by_name.get(register.name)
         for factor in register.times:
             ratio = by_name.get(factor)
-            quantity = None if quantity is None or ratio is None else _times(quantity, ratio)
+            # A ratio of 0 is a meter that nobody set up: no value, rather than an energy of 0.
+            if quantity is not None:
+                quantity = _times(quantity, ratio) if ratio is not None and ratio.value else None
         if quantity is not None and _is_carried(quantity):
             readings.append(Reading(register.obis, quantity))
     return readings

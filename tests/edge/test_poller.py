@@ -141,6 +141,15 @@ def test_the_quality_is_that_of_the_moment() -> None:
     assert qualities == sorted(qualities)
 
 
+def test_a_clock_at_1970_gives_no_set_from_before_the_boot() -> None:
+    """The head end refuses a batch whose reading is older than its own boot, for ever."""
+    bench = Bench(1)
+    bench.clock.set_utc(0)
+    bench.run_for(1_000)
+    assert bench.sets
+    assert all(one.read_at >= one.boot_at for one in bench.sets)
+
+
 def test_an_order_runs_after_the_exchange_in_flight() -> None:
     """Its request is the very next on the wire; then the sweep goes on where it was."""
     bench = Bench(2, quantities=4)

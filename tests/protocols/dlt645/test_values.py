@@ -242,6 +242,16 @@ def test_a_reply_shorter_than_an_identifier_is_refused(size: int) -> None:
         decode_values(bytes(size))
 
 
+def test_a_date_of_zeros_is_none() -> None:
+    """No date was ever set; midnight of a real day, and the time 00:00:00, are values."""
+    for di, sent in (("04000101", "00 00 00 00"), ("0400010C", "00 00 00 00 00 00 00")):
+        assert [value for _, value in decode_values(data(di, sent))] == [None]
+    assert decode_values(data("04000102", "00 00 00"))[0][1].value == "00:00:00"
+    assert decode_values(data("0400010C", "00 00 00 03 01 01 25"))[0][1].value == (
+        "2025-01-01T00:00:00"
+    )
+
+
 def test_a_wrong_length_says_what_was_due() -> None:
     """A block's length is that of its items together."""
     with pytest.raises(ValueFormatError, match=r"^4 bytes where 6 are due$"):
@@ -269,7 +279,6 @@ def test_one_bad_item_refuses_its_block() -> None:
     ("di", "payload", "text"),
     [
         ("04000101", "06 21 11 26", "2026-11-21"),
-        ("04000101", "00 00 00 00", "2000-00-00"),
         ("04000102", "55 53 21", "21:53:55"),
         ("0400010C", "55 53 21 06 21 11 26", "2026-11-21T21:53:55"),
         ("04000401", "12 90 78 56 34 12", "123456789012"),

@@ -172,18 +172,12 @@ def test_nesting_is_bounded() -> None:
 
 
 TAGS = [*range(300), 1004, 1040, 43000, 55799, 55800, 0xFFFF, 0x10000, 1 << 32, (1 << 64) - 1]
+# What the library's own decoders take: numbers, texts, pairs, dates, UUIDs, network addresses.
 UNDER_TAGS = [
-    "00",
-    "20",
-    "4101",
-    "420001",
-    "6161",
-    "80",
-    "820102",
-    "a0",
-    "f6",
-    "fb3ff8000000000000",
-]
+    "00", "20", "4101", "420001", "6161", "80", "820102", "a0", "f6", "fb3ff8000000000000",
+    "6a" + b"2026-11-21".hex(), "74" + b"2026-11-21T00:00:00Z".hex(),
+    "44c0a80001", "50" + "20010db8" + "00" * 12, "a144c0a800001818",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("content", UNDER_TAGS)

@@ -211,7 +211,7 @@ PT = register("pt", obis=Obis(1, 0, 0, 4, 3, 255), address=2, unit="1", exponent
 POWER = register("power", address=0, type="int16", exponent=-1, unit="W", times=("ct", "pt"))
 
 
-@given(st.integers(-0x8000, 0x7FFF), WORD, WORD)
+@given(st.integers(-0x8000, 0x7FFF), st.integers(1, 0xFFFF), st.integers(1, 0xFFFF))
 def test_a_ratio_multiplies_exactly(raw: int, ct: int, pt: int) -> None:
     """Raw value times both ratios, at no more digits than the product has."""
     found = decoded({0: raw & 0xFFFF, 1: ct, 2: pt}, POWER, CT, PT)
@@ -249,6 +249,12 @@ def test_a_value_without_its_ratio_is_no_value(missing: int) -> None:
     found = decoded(words, POWER, CT, PT)
     assert POWER.obis not in found
     assert len(found) == 2 if missing == 0 else len(found) == 1
+
+
+@pytest.mark.parametrize("ratios", [{1: 0, 2: 10}, {1: 40, 2: 0}])
+def test_a_ratio_of_zero_gives_no_value(ratios: dict[int, int]) -> None:
+    """A meter that nobody set up: its energy is not 0, it is not known."""
+    assert POWER.obis not in decoded({0: 100, **ratios}, POWER, CT, PT)
 
 
 def test_a_ratio_that_was_not_asked_for_is_missing() -> None:
