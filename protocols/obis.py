@@ -25,6 +25,7 @@ _TOTALS = {
 }
 _INSTANTS = {11: "current", 12: "voltage", 13: "power factor", 14: "frequency", 81: "phase angle",
              90: "current, sum of phases", 91: "neutral current"}  # fmt: skip
+_OWN_B, _OWN_ITEMS = 128, 72  # value group B: the range of a manufacturer's own codes
 _PHASE_STEP = (
     20  # C of L1, L2, L3 = C of the total + 20, 40, 60; for the net reactive power 151, 171, 191
 )
@@ -35,8 +36,24 @@ _ABSTRACT = {
     (0, 1, 0, 0): "meter clock",
     (1, 0, 9, 1): "meter time",
     (1, 0, 9, 2): "meter date",
+    (0, 96, 7, 21): "power-down count",
+    (0, 96, 20, 0): "meter cover opened count",
     (1, 0, 4, 2): "current transformer ratio",
     (1, 0, 4, 3): "voltage transformer ratio",
+    (0, 96, 5, 0): "operating status (CJ/T 188: bits 0, 1 valve, bit 2 battery low)",
+    (0, 96, 8, 0): "operating time",
+}
+# Media of EN 13757-1 beside electricity: A -> (medium, (C, D) -> quantity).
+_HEAT = {(1, 0): "energy", (1, 2): "energy, set date", (2, 0): "volume", (2, 2): "volume, set date",
+         (8, 0): "power", (9, 0): "flow rate", (10, 0): "flow temperature",
+         (11, 0): "return temperature"}  # fmt: skip
+_WATER = {(1, 0): "volume", (1, 2): "volume, set date", (2, 0): "flow rate"}
+_MEDIA = {
+    5: ("cooling", _HEAT),
+    6: ("heat", _HEAT),
+    7: ("gas", {(3, 0): "volume"}),
+    8: ("cold water", _WATER),
+    9: ("hot water", _WATER),
 }
 
 
@@ -76,13 +93,27 @@ class Obis(namedtuple("Obis", ("a", "b", "c", "d", "e", "f"))):
 
     def name(self) -> str:
         """The quantity in words; the code itself when it has no name here."""
+        if self.a == 1 and _OWN_B <= self.b < _OWN_B + _OWN_ITEMS:
+            # Made by protocols.dlt645.identifiers.own_code, for what has no code of its own.
+            identifier = self.to_bytes()[2:].hex().upper()
+            return f"DL/T 645 identifier {identifier}, item {self.b - _OWN_B + 1}"
         abstract = _ABSTRACT.get((self.a, self.c, self.d, self.e))
         if abstract:
             return abstract
-        found = self._electric_name() if self.a == 1 else ""
+        found = self._electric_name() if self.a == 1 else self._media_name()
         return found or self.text()
 
+    def _media_name(self) -> str:
+        medium, names = _MEDIA.get(self.a, ("", {}))
+        quantity = names.get((self.c, self.d))
+        if quantity is None or self.e:
+            return ""
+        back = "" if self.f == CURRENT else f", settlement {self.f} back"
+        return f"{medium} {quantity}{back}"
+
     def _electric_name(self) -> str:
+        if self.d == 4 and self.c == 1 and not self.e:
+            return "active power, present demand"
         if self.d not in (6, 7, 8) or (self.d == 7 and self.e):  # E of an instant: a harmonic
             return ""
         total, phase = _split_phase(self.c)

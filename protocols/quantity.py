@@ -19,7 +19,11 @@ _SHOWN = {
 }
 VALUE_MAX = 1 << 62  # values stay below it either way: a sum of two still fits into 63 bits
 SCALER_MAX = 18
-UNITS = ("Wh", "varh", "VAh", "W", "var", "VA", "V", "A", "Hz", "deg", "degC", "%", "1", "")
+UNITS = tuple(
+    "Wh varh VAh W var VA V A Hz deg degC % 1".split()
+    + [""]
+    + "s ms min h Ah CNY CNY/kWh imp/kWh imp/kvarh m3 m3/h J".split()
+)
 
 
 class Kind:

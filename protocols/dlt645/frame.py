@@ -31,64 +31,6 @@ MORE_BIT = 0x20
 FUNCTION_MASK = 0x1F
 
 
-class Function:
-    """D4..D0 of the control byte, edition 2007."""
-
-    SECURITY = 0x03
-    BROADCAST_TIME = 0x08
-    READ = 0x11
-    READ_MORE = 0x12
-    READ_ADDRESS = 0x13
-    WRITE = 0x14
-    WRITE_ADDRESS = 0x15
-    FREEZE = 0x16
-    CHANGE_RATE = 0x17
-    CHANGE_PASSWORD = 0x18
-    CLEAR_DEMAND = 0x19
-    CLEAR_METER = 0x1A
-    CLEAR_EVENTS = 0x1B
-    RELAY = 0x1C
-    TERMINAL = 0x1D
-
-
-FUNCTION_NAMES = {
-    0x03: "security authentication",
-    0x08: "broadcast time",
-    0x11: "read",
-    0x12: "read following data",
-    0x13: "read address",
-    0x14: "write",
-    0x15: "write address",
-    0x16: "freeze",
-    0x17: "change rate",
-    0x18: "change password",
-    0x19: "clear maximum demand",
-    0x1A: "clear meter",
-    0x1B: "clear events",
-    0x1C: "relay control",
-    0x1D: "multifunction terminal",
-}
-# Edition 1997 uses the same frame with these codes; they do not overlap but for 03 and 08.
-FUNCTION_NAMES_1997 = {
-    0x01: "read",
-    0x02: "read following data",
-    0x04: "write",
-    0x0A: "write address",
-    0x0C: "change rate",
-    0x0F: "change password",
-    0x10: "clear maximum demand",
-}
-ERROR_BITS = (
-    "other error",
-    "no requested data",
-    "password wrong or not authorised",
-    "rate cannot be changed",
-    "too many year zones",
-    "too many day periods",
-    "too many tariffs",
-    "reserved",
-)
-
 _PLUS = [(byte + OFFSET) & 0xFF for byte in range(256)]
 _MINUS = [(byte - OFFSET) & 0xFF for byte in range(256)]
 
@@ -122,9 +64,9 @@ class Frame(namedtuple("Frame", ("address", "control", "data"))):
             raise FrameError("length", f"{len(self.data)} data bytes")
         body = bytearray((START,))
         body.extend(address_bytes(self.address))
-        body.extend((START, self.control, len(self.data)))
+        body.extend(bytes((START, self.control, len(self.data))))
         body.extend(bytes([_PLUS[byte] for byte in self.data]))
-        body.extend((sum(body) & 0xFF, END))
+        body.extend(bytes((sum(body) & 0xFF, END)))
         return bytes([PREAMBLE] * preamble) + bytes(body)
 
 
@@ -143,17 +85,6 @@ def is_meter_address(address: object) -> bool:
         and all(digit in "0123456789" for digit in address)
         and address != BROADCAST
     )
-
-
-def function_name(control: int) -> str:
-    """The function of a control byte in words."""
-    function = control & FUNCTION_MASK
-    return FUNCTION_NAMES.get(function) or FUNCTION_NAMES_1997.get(function) or "vendor function"
-
-
-def error_names(code: int) -> tuple:
-    """The set bits of an error byte in words, lowest first (DL/T 645-2007, abnormal reply)."""
-    return tuple([name for bit, name in enumerate(ERROR_BITS) if code >> bit & 1])
 
 
 def fault_at(buffer: "bytes | bytearray", at: int) -> str:

@@ -1,159 +1,224 @@
-"""Data identifiers of edition 2007 as data: what an item is, how long, in which unit, under which
-OBIS.
+"""Data identifiers: what one holds, how long, in which unit, under which OBIS.
 
-The tables follow public meter sources, not the standard's text. A row's OBIS holds under the
-usual composition words (04000601..03); a meter set otherwise keeps the code and changes its
-meaning.
+The catalog's text tables say it; here is the look-up, both ways. What was looked up is remembered,
+because a gateway asks for the same few hundred identifiers again and again. Those of edition 1997
+are here too: they have two bytes.
+
+An OBIS code holds under the usual composition words (04000601..03); a meter set otherwise keeps the
+code and changes its meaning. What has no code of its own gets one of the manufacturer's range
+(IEC 62056-6-1, value group B 128 to 199): `1-128:4.0.16*1` is the first item of 04001001.
 """
 
 from collections import namedtuple
 
-from protocols.dlt645.exchange import identifier_bytes, identifier_text
-from protocols.obis import CURRENT, Obis
+from protocols.dlt645.catalog import energy, events, freezes
+from protocols.dlt645.catalog.edition_1997 import IDENTIFIERS
+from protocols.dlt645.catalog.variables import PARAMETERS, VARIABLES
+from protocols.dlt645.rows import (
+    AS_MANY,
+    AT_LEAST,
+    BITS,
+    HEX,
+    SIGNED,
+    UNSIGNED,
+    Row,
+    fields_of,
+    rows_of,
+)
+from protocols.errors import CallerError
+from protocols.obis import Obis
 from protocols.quantity import Kind
 
-UNSIGNED = "u"
-SIGNED = "s"  # the sign is the top bit of the highest byte
-DIGITS = "digits"
-BITS = "bits"
-DATE = "date"  # WW DD MM YY
-TIME = "time"  # ss mm hh
-CLOCK = "clock"  # ss mm hh WW DD MM YY
+DATE = "YYMMDDWW"
+TIME = "hhmmss"
+CLOCK = "YYMMDDWWhhmmss"
 
-ALL = 0xFF  # an identifier byte that means "every one in this position"
 TARIFF_MAX = 63
+OWN_CODE_B = 128  # first value group B of the manufacturer's codes; the item's number is added
+OWN_CODE_ITEMS_MAX = 72
+_SURPLUS_MAX = 32  # bytes kept raw behind a block that may be longer than it should
 _CACHE_SIZE_MAX = 512  # identifiers remembered; hostile captures must not grow it without end
 
+EDITION_2007 = 2007
+EDITION_1997 = 1997
 
-class Item(namedtuple("Item", ("obis", "form", "size", "scaler", "unit", "kind"))):
+# By the highest byte of the identifier; those of 1997, two bytes, are one table.
+_TABLES = {
+    0x00: energy.ENERGY,
+    0x01: energy.DEMAND,
+    0x02: VARIABLES,
+    0x03: events.EVENTS,
+    0x04: PARAMETERS,
+    0x05: freezes.FREEZES,
+    0x06: freezes.LOADS,
+    EDITION_1997: IDENTIFIERS,
+}
+for _class in range(0x10, 0x20):
+    _TABLES[_class] = events.AMENDED
+_LAYOUTS = {}
+for _one in (energy.LAYOUTS, events.LAYOUTS, freezes.LAYOUTS):
+    _LAYOUTS.update(_one)
+_OWN_CODE_1997 = b"\x19\x97"  # stands where 2007 has its two highest bytes
+_layouts: dict = {}
+_cache: dict = {}
+
+
+class Item(namedtuple("Item", ("obis", "form", "size", "scaler", "unit", "kind", "name"))):
     """One value of an identifier: `size` bytes in `form`, value x 10^scaler unit."""
 
 
-# DI3 = 00: DI2 -> (OBIS C, form, unit). DI1 is the tariff (0 total), DI0 the settlement (0 now).
-_ENERGIES = {
-    0x00: (16, SIGNED, "Wh"),
-    0x01: (1, UNSIGNED, "Wh"),
-    0x02: (2, UNSIGNED, "Wh"),
-    0x03: (3, SIGNED, "varh"),
-    0x04: (4, SIGNED, "varh"),
-    0x05: (5, UNSIGNED, "varh"),
-    0x06: (6, UNSIGNED, "varh"),
-    0x07: (7, UNSIGNED, "varh"),
-    0x08: (8, UNSIGNED, "varh"),
-    0x09: (9, UNSIGNED, "VAh"),
-    0x0A: (10, UNSIGNED, "VAh"),
-    0x15: (21, UNSIGNED, "Wh"),
-    0x16: (22, UNSIGNED, "Wh"),
-    0x29: (41, UNSIGNED, "Wh"),
-    0x2A: (42, UNSIGNED, "Wh"),
-    0x3D: (61, UNSIGNED, "Wh"),
-    0x3E: (62, UNSIGNED, "Wh"),
-}
-_ENERGY_SIZE = 4  # NNNNNN.NN kWh, so the last digit is 10 Wh
-_ENERGY_SCALER = 1
+class Entry(namedtuple("Entry", ("name", "access", "sources", "is_captured", "is_known"))):
+    """What the catalog says of an identifier as a whole: `access` R, W or RW, in how many public
+    sources it is known (0: it follows from the pattern), whether a captured reply was decoded so,
+    and whether the layout of its data is known."""
 
-# DI3 = 02, DI0 = 00: DI2 -> (OBIS C by DI1, form, size, scaler, unit). A phase's C follows the
-# total's.
-_VARIABLES = {
-    0x01: ((None, 32, 52, 72), UNSIGNED, 2, -1, "V"),
-    0x02: ((None, 31, 51, 71), SIGNED, 3, -3, "A"),
-    0x03: ((16, 36, 56, 76), SIGNED, 3, -1, "W"),
-    0x04: ((131, 151, 171, 191), SIGNED, 3, -1, "var"),
-    0x05: ((9, 29, 49, 69), SIGNED, 3, -1, "VA"),
-    0x06: ((13, 33, 53, 73), SIGNED, 2, -3, "1"),
-}
 
-_SINGLE = {
-    "02800001": Item(Obis(1, 0, 91, 7, 0, CURRENT), SIGNED, 3, -3, "A", Kind.INSTANTANEOUS),
-    "02800002": Item(Obis(1, 0, 14, 7, 0, CURRENT), UNSIGNED, 2, -2, "Hz", Kind.INSTANTANEOUS),
-    "04000101": Item(Obis(1, 0, 0, 9, 2, CURRENT), DATE, 4, 0, "", Kind.TEXT),
-    "04000102": Item(Obis(1, 0, 0, 9, 1, CURRENT), TIME, 3, 0, "", Kind.TEXT),
-    "0400010C": Item(Obis(0, 0, 1, 0, 0, CURRENT), CLOCK, 7, 0, "", Kind.TEXT),
-    "04000401": Item(Obis(0, 0, 96, 1, 0, CURRENT), DIGITS, 6, 0, "", Kind.TEXT),
-    "04000402": Item(Obis(0, 0, 96, 1, 1, CURRENT), DIGITS, 6, 0, "", Kind.TEXT),
-    "04000503": Item(Obis(0, 0, 96, 3, 10, CURRENT), BITS, 2, 0, "", Kind.STATUS),
-}
-_SINGLE_BY_WIRE = {identifier_bytes(di): item for di, item in _SINGLE.items()}
+def identifier_bytes(di: str) -> bytes:
+    """Wire form (DI0 first) of an identifier such as "00010000", or "9010" of 1997; CallerError
+    when it is none."""
+    if len(di) not in (4, 8) or any(digit not in "0123456789ABCDEFabcdef" for digit in di):
+        raise CallerError(repr(di) + " is not a data identifier of 8 hex digits, or 4 of 1997")
+    return bytes(reversed(bytes.fromhex(di)))
 
-_cache: dict = {}
+
+def identifier_text(wire: bytes, size: int = 4) -> str:
+    """The identifier as printed, DI3 first."""
+    return bytes(reversed(bytes(wire[:size]))).hex().upper()
 
 
 def items_of(di: bytes, size: int) -> tuple:
     """The items that `size` payload bytes of the identifier `di` (wire order) hold, in their order.
 
-    Empty for an identifier that is not in the tables. For a block (FF in the tariff or phase
-    position) the number of items follows from the size: a meter sends as many tariffs as it has.
+    Empty for an identifier that is not in the catalog, or whose layout nobody tells. Of a block
+    that a meter fills as far as it goes (tariffs, say) the number of items follows from the size.
     """
     key = (bytes(di), size)
     found = _cache.get(key)
     if found is None:
-        found = _find_items(key[0], size)
+        found = _find_items(bytes(reversed(key[0])), size)
         if found and len(_cache) < _CACHE_SIZE_MAX:
             _cache[key] = found
     return found
 
 
-def identifier_of(obis: Obis) -> str:
-    """The identifier that reads `obis` from a 2007 meter, or "" when these tables have none."""
-    for di, item in _SINGLE.items():
-        if item.obis == obis:
-            return di
-    if obis.a != 1 or obis.b != 0 or obis.f != CURRENT:
-        return ""
-    if obis.d == 8 and obis.e <= TARIFF_MAX:
-        for di2, row in _ENERGIES.items():
-            if row[0] == obis.c:
-                return identifier_text(bytes((0, obis.e, di2, 0)))
-    if obis.d == 7 and obis.e == 0:
-        for di2, (codes, *_) in _VARIABLES.items():
-            if obis.c in codes:
-                return identifier_text(bytes((0, codes.index(obis.c), di2, 2)))
+def entry_of(di: bytes) -> "Entry | None":
+    """What the catalog says of the identifier `di` (wire order) as a whole; None: not in it."""
+    code = bytes(reversed(di))
+    row, block = _find(code)
+    if row is None:
+        return None
+    if block >= 0:
+        first = bytearray(code)
+        first[block] = row.values(block)[0]
+        name = row.filled(row.name, bytes(first)) + " and the following"
+    else:
+        name = row.filled(row.name, code)
+    is_known = bool(_layout(row)[0])
+    return Entry(name, row.access, row.source_count, row.is_captured, is_known)
+
+
+def identifier_of(obis: Obis, edition: int = EDITION_2007) -> str:
+    """The identifier that reads `obis` from a meter of `edition`, or "" when the catalog has
+    none."""
+    if obis.a == 1 and OWN_CODE_B <= obis.b < OWN_CODE_B + OWN_CODE_ITEMS_MAX:
+        code = bytes((obis.c, obis.d, obis.e, obis.f))
+        if edition == EDITION_1997:
+            code = code[2:] if code[:2] == _OWN_CODE_1997 else b""
+        row, block = _find(code)
+        is_there = row is not None and block < 0 and obis.b - OWN_CODE_B < _item_count(row)
+        if is_there and obis.b == OWN_CODE_B and row.obis:
+            is_there = False  # the first item has a standard code, and goes by it
+        return code.hex().upper() if is_there else ""
+    for table in sorted(_TABLES):
+        if (table == EDITION_1997) == (edition == EDITION_1997):
+            for row in rows_of(_TABLES[table]):
+                code = row.solved(obis)
+                if code:
+                    return code.hex().upper()
     return ""
 
 
-def _find_items(di: bytes, size: int) -> tuple:
-    di0, di1, di2, di3 = di
-    single = _SINGLE_BY_WIRE.get(di)
-    if single:
-        return (single,)
-    if di3 == 0 and di2 in _ENERGIES and di0 <= 12:
-        return _energy_items(_ENERGIES[di2], di1, di0, size)
-    if di3 == 2 and di2 in _VARIABLES and di0 == 0:
-        return _variable_items(_VARIABLES[di2], di1)
-    return ()
+def own_code(code: bytes, index: int) -> Obis:
+    """The manufacturer's OBIS of item `index` of the identifier `code`, highest byte first."""
+    c, d, e, f = code if len(code) == 4 else _OWN_CODE_1997 + code
+    return Obis(1, OWN_CODE_B + index, c, d, e, f)
 
 
-def _energy_items(row: tuple, tariff: int, settlement: int, size: int) -> tuple:
-    c, form, unit = row
-    if tariff == ALL:
-        # At least the total, so that a block cut short is of a wrong length, not unknown.
-        tariffs = range(max(1, min(size // _ENERGY_SIZE, TARIFF_MAX + 1)))
-    elif tariff <= TARIFF_MAX:
-        tariffs = range(tariff, tariff + 1)
-    else:
+def _find(code: bytes) -> tuple:
+    """(row, place of the block or -1) of an identifier, highest byte first; (None, -1): unknown."""
+    if len(code) in (2, 4):
+        table = code[0] if len(code) == 4 else EDITION_1997
+        for row in rows_of(_TABLES.get(table, "")):
+            block = row.block_place(code)
+            if block > -2:
+                return row, block
+    return None, -1
+
+
+def _layout(row: Row) -> tuple:
+    """(fields, whether they repeat) of a row."""
+    found = _layouts.get(row.layout)
+    if found is None:
+        found = _layouts[row.layout] = fields_of(row.layout, _LAYOUTS)
+    return found
+
+
+def _item_count(row: Row) -> int:
+    """Items of one identifier of this row, at most."""
+    fields, repeats = _layout(row)
+    return OWN_CODE_ITEMS_MAX if repeats and fields else len(fields)
+
+
+def _find_items(code: bytes, size: int) -> tuple:
+    row, block = _find(code)
+    if row is None:
         return ()
-    f = settlement or CURRENT
-    return tuple(
-        [
-            Item(
-                Obis(1, 0, c, 8, rate, f), form, _ENERGY_SIZE, _ENERGY_SCALER, unit, Kind.CUMULATIVE
-            )
-            for rate in tariffs
-        ]
-    )
+    if block < 0:
+        return _single(row, code, size)
+    members = row.values(block)
+    mark = row.block_mark(block)
+    items: list = []
+    for member in members:
+        one = bytearray(code)
+        one[block] = member
+        found = _single(_find(bytes(one))[0], bytes(one), 0)
+        due = sum([item.size for item in found])
+        # At least the first, so that a block cut short is of a wrong length, not unknown.
+        if mark == AS_MANY and items and size < due:
+            break
+        items.extend(found)
+        size -= due
+    if mark == AT_LEAST and 0 < size <= _SURPLUS_MAX:
+        name = "what follows the block"
+        items.append(Item(own_code(code, 0), HEX, size, 0, "", Kind.TEXT, name))
+    return tuple(items)
 
 
-def _variable_items(row: tuple, position: int) -> tuple:
-    codes, form, size, scaler, unit = row
-    if position == ALL:
-        wanted = [c for c in codes if c is not None]
-    elif position < len(codes) and codes[position] is not None:
-        wanted = [codes[position]]
-    else:
+def _single(row: Row, code: bytes, size: int) -> tuple:
+    """The items of one identifier, none of whose bytes asks for all."""
+    fields, repeats = _layout(row)
+    if not fields:
         return ()
-    return tuple(
-        [
-            Item(Obis(1, 0, c, 7, 0, CURRENT), form, size, scaler, unit, Kind.INSTANTANEOUS)
-            for c in wanted
-        ]
-    )
+    name = row.filled(row.name, code)
+    rounds = 1
+    if repeats:
+        rounds = size // sum([field.size for field in fields])
+        rounds = max(1, min(rounds, OWN_CODE_ITEMS_MAX // len(fields)))
+    items: list = []
+    for turn in range(rounds):
+        for field in fields:
+            label = name + (": " + field.label if field.label else "")
+            if rounds > 1:
+                label += f" {turn + 1}"
+            obis = own_code(code, len(items))
+            if row.obis and not items:
+                obis = Obis.from_text(row.filled(row.obis, code))
+            items.append(Item(obis, field.form, field.size, field.scaler, field.unit,
+                              _kind(row, field.form), label))  # fmt: skip
+    return tuple(items)
+
+
+def _kind(row: Row, form: str) -> int:
+    if form in (UNSIGNED, SIGNED):
+        return row.kind_code()
+    return Kind.STATUS if form == BITS else Kind.TEXT

@@ -8,33 +8,19 @@
   of deframer, exchange and `decode_readings`; where it cannot be sure, it says nothing.
 """
 
-from protocols.bcd import PAIRS, decode_bcd, decode_digits, encode_bcd
-from protocols.dlt645.frame import (
-    END,
-    OFFSET,
-    OVERHEAD,
-    PREAMBLE,
-    REPLY_BIT,
-    Function,
-    fault_at,
-    frame_at,
-)
-from protocols.dlt645.identifiers import (
-    BITS,
-    CLOCK,
-    DATE,
-    DIGITS,
-    SIGNED,
-    TIME,
-    UNSIGNED,
-    Item,
-    items_of,
-)
+from protocols.bcd import PAIRS, decode_bcd, encode_bcd
+from protocols.dlt645.controls import Function
+from protocols.dlt645.frame import END, OFFSET, OVERHEAD, PREAMBLE, REPLY_BIT, fault_at, frame_at
+from protocols.dlt645.identifiers import Item, items_of
+from protocols.dlt645.rows import BITS, SIGNED, UNSIGNED
+from protocols.dlt645.texts import decode_text, encode_text
 from protocols.errors import ValueFormatError
 from protocols.quantity import Quantity
 from protocols.readings import Reading
 
 _SIGN = 0x80
+_DI_SIZE_1997 = 2
+_SEPARATOR_1997 = b"\xaa"
 _BLANK = 0xFF
 
 _PREAMBLES = bytes((PREAMBLE,))
@@ -65,40 +51,60 @@ def _call(kind: type, fields: tuple) -> tuple:
 _build = getattr(tuple, "__new__", _call)
 
 
-def decode_values(data: bytes) -> list:
-    """(OBIS, Quantity or None) for each item of a read reply's data, identifier first.
+def decode_items(data: bytes, di_size: int = 4) -> list:
+    """(Item, Quantity or None) for each item of a read reply's data, identifier first.
 
-    None means that the meter sent FF fill: no value. An unknown identifier gives an empty list.
-    ValueFormatError when the length does not fit or a digit is above 9.
+    None means that the meter has no value: FF fill, or a date of zeros. An identifier that is not
+    in the catalog, or whose layout nobody tells, gives an empty list. `di_size` is 2 for edition
+    1997. ValueFormatError when the length does not fit or a digit is above 9.
     """
-    if len(data) < 4:
-        raise ValueFormatError("a reply has at least the four bytes of its identifier")
-    due = len(data) - 4
-    items = items_of(data[:4], due)
+    if len(data) < di_size:
+        raise ValueFormatError(f"a reply has at least the {di_size} bytes of its identifier")
+    items = items_of(data[:di_size], len(data) - di_size)
     if not items:
         return []
-    size = items[0].size
-    if due != size * len(items):
-        raise ValueFormatError(f"{due} bytes where {size * len(items)} are due")
+    payload = data[di_size:]
+    if di_size == _DI_SIZE_1997:
+        payload = _without_separators(payload, items[0].size)
+        items = items_of(data[:di_size], len(payload))
+    due = sum([item.size for item in items])
+    if len(payload) != due:
+        raise ValueFormatError(f"{len(payload)} bytes where {due} are due")
     values = []
-    at = 4
+    at = 0
     for item in items:
-        values.append((item.obis, _decode_item(item, data[at : at + size])))
-        at += size
+        values.append((item, decode_item(item, payload[at : at + item.size])))
+        at += item.size
     return values
 
 
-def decode_readings(data: bytes) -> list:
+def _without_separators(payload: bytes, size: int) -> bytes:
+    """A block of 1997 without the AA that some meters put behind each item. AA is no BCD byte."""
+    kept = b""
+    at = 0
+    while at < len(payload):
+        kept += payload[at : at + size]
+        at += size
+        if payload[at : at + 1] == _SEPARATOR_1997:
+            at += 1
+    return kept
+
+
+def decode_readings(data: bytes, di_size: int = 4) -> list:
     """The readings of a read reply's data; items without a value are left out."""
     return [
-        Reading(obis, quantity) for obis, quantity in decode_values(data) if quantity is not None
+        Reading(item.obis, quantity)
+        for item, quantity in decode_items(data, di_size)
+        if quantity is not None
     ]
 
 
-def _decode_item(item: Item, data: bytes) -> "Quantity | None":
+def decode_item(item: Item, data: bytes) -> "Quantity | None":
+    """The value of one item's bytes; None when the meter has none."""
     if data.count(b"\xff") == len(data):
         return None
     form = item.form
+    value: object
     if form == UNSIGNED:
         value = decode_bcd(data)
     elif form == SIGNED:
@@ -107,12 +113,11 @@ def _decode_item(item: Item, data: bytes) -> "Quantity | None":
         if top & _SIGN:
             value = -value
     elif form == BITS:
-        value = data[0] | data[1] << 8
+        value = int.from_bytes(data, "little")
     else:
-        text = _TEXTS[form](data)
-        if form in (DATE, CLOCK) and not any(data[-3:]):
-            return None  # a date of 00-00-00 says that there is none
-        return Quantity(text, item.scaler, item.unit, item.kind)
+        value = decode_text(form, data)
+        if value is None:
+            return None
     return Quantity(value, item.scaler, item.unit, item.kind)
 
 
@@ -159,7 +164,7 @@ def _learn_reply(frame: bytes) -> "tuple | None":
     items = items_of(data[:4], len(data) - 4)
     if len(items) != 1 or items[0].size != len(data) - 4:
         return None
-    obis, form, size, scaler, unit, kind = items[0]
+    obis, form, size, scaler, unit, kind, _ = items[0]
     if form not in (UNSIGNED, SIGNED) or not 2 <= size <= 4:
         return None
     signed = form == SIGNED
@@ -174,31 +179,9 @@ def _learn_reply(frame: bytes) -> "tuple | None":
     return known
 
 
-def _date_text(data: bytes) -> str:
-    # The weekday (data[0], Sunday 0) is what somebody stored, not what the calendar says: left out.
-    decode_bcd(data)
-    day, month, year = [f"{byte:02x}" for byte in data[1:4]]
-    return f"20{year}-{month}-{day}"
-
-
-def _time_text(data: bytes) -> str:
-    decode_bcd(data)
-    second, minute, hour = [f"{byte:02x}" for byte in data]
-    return f"{hour}:{minute}:{second}"
-
-
-def _clock_text(data: bytes) -> str:
-    return _date_text(data[3:]) + "T" + _time_text(data[:3])
-
-
-_TEXTS = {DATE: _date_text, TIME: _time_text, CLOCK: _clock_text, DIGITS: decode_digits}
-
-
 def encode_value(item: Item, value: "int | str | bytes | None") -> bytes:
-    """The wire form of one item's value: an int, a digit string, or None for FF fill.
-
-    For a meter's side of the exchange. Clock items take digits in wire order already packed.
-    """
+    """The wire form of one item's value: an int in the item's scale, a text (`texts.encode_text`),
+    bytes as they are, or None for FF fill. ValueFormatError when it does not fit."""
     if value is None:
         return bytes((_BLANK,)) * item.size
     if isinstance(value, bytes):
@@ -206,13 +189,13 @@ def encode_value(item: Item, value: "int | str | bytes | None") -> bytes:
             raise ValueFormatError(f"{len(value)} bytes where {item.size} are due")
         return value
     if isinstance(value, str):
-        if len(value) != 2 * item.size or any(digit not in "0123456789" for digit in value):
-            raise ValueFormatError(f"{value!r} where {2 * item.size} digits are due")
-        return bytes(reversed(bytes.fromhex(value)))
+        return encode_text(item.form, item.size, value)
     if item.form == BITS:
-        if not 0 <= value <= 0xFFFF:
-            raise ValueFormatError(f"{value} is not a status word")
-        return bytes((value & 0xFF, value >> 8 & 0xFF))
+        if not 0 <= value < 1 << 8 * item.size:
+            raise ValueFormatError(f"{value} is not a word of {item.size} bytes")
+        return value.to_bytes(item.size, "little")
+    if item.form not in (SIGNED, UNSIGNED) or abs(value) >= 100**item.size:
+        raise ValueFormatError(f"this item cannot hold {value}")
     wire = bytearray(encode_bcd(abs(value), item.size))
     if (value < 0 and item.form != SIGNED) or (item.form == SIGNED and wire[-1] & _SIGN):
         raise ValueFormatError(f"this item cannot hold {value}")

@@ -1,10 +1,6 @@
-"""protocols/modbus/model.py: a meter model is data under a schema, and the shipped ones agree with
-what public drivers read."""
+"""protocols/modbus/model.py: a meter model is data under a schema; each fault is one sentence."""
 
 import copy
-import tomllib
-from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,160 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import SettingError
-from protocols.modbus.model import REGISTERS_MAX, WORDS, Model, Register, read_model
+from protocols.modbus.model import (
+    FLOATS,
+    REGISTERS_MAX,
+    WORDS,
+    WRITES_MAX,
+    Model,
+    Register,
+    Write,
+    check_model,
+    read_model,
+)
 from protocols.obis import Obis
-from protocols.quantity import Kind
+from protocols.quantity import UNITS, Kind
 from tests.protocols.outcome import outcome
-
-FOLDER = Path(__file__).parents[3] / "protocols" / "meter_models"
-SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
-
-# name, address on the wire, type, scale, unit of the public drivers (volkszaehler/mbmd at fb8f9c22
-# and one more source each; facts only). `->` renames to ours; rows that we leave out are named.
-SDM630 = """
-voltage_l1 0 float32 1 V | voltage_l2 2 float32 1 V | voltage_l3 4 float32 1 V
-current_l1 6 float32 1 A | current_l2 8 float32 1 A | current_l3 10 float32 1 A
-active_power_l1 12 float32 1 W | active_power_l2 14 float32 1 W | active_power_l3 16 float32 1 W
-apparent_power_l1 18 float32 1 VA | apparent_power_l2 20 float32 1 VA
-apparent_power_l3 22 float32 1 VA
-reactive_power_l1 24 float32 1 var | reactive_power_l2 26 float32 1 var
-reactive_power_l3 28 float32 1 var
-power_factor_l1 30 float32 1 1 | power_factor_l2 32 float32 1 1 | power_factor_l3 34 float32 1 1
-current_total 48 float32 1 A | active_power 52 float32 1 W | apparent_power 56 float32 1 VA
-reactive_power 60 float32 1 var | power_factor 62 float32 1 1
-phase_angle 66 float32 1 deg | frequency 70 float32 1 Hz
-energy_import->active_energy_import 72 float32 1 kWh
-energy_export->active_energy_export 74 float32 1 kWh
-reactive_import->reactive_energy_import 76 float32 1 kvarh
-reactive_export->reactive_energy_export 78 float32 1 kvarh
-energy_total->active_energy_both 342 float32 1 kWh
-energy_import_l1->active_energy_import_l1 346 float32 1 kWh
-energy_import_l2->active_energy_import_l2 348 float32 1 kWh
-energy_import_l3->active_energy_import_l3 350 float32 1 kWh
-energy_export_l1->active_energy_export_l1 352 float32 1 kWh
-energy_export_l2->active_energy_export_l2 354 float32 1 kWh
-energy_export_l3->active_energy_export_l3 356 float32 1 kWh
-"""
-DTSU666 = """
-ct_ratio_IrAt->ct_ratio 6 uint16 1 1 | pt_ratio_UrAt->pt_ratio 7 uint16 0.1 1
-voltage_l1l2 8192 float32 0.1 V | voltage_l2l3 8194 float32 0.1 V | voltage_l3l1 8196 float32 0.1 V
-voltage_l1 8198 float32 0.1 V | voltage_l2 8200 float32 0.1 V | voltage_l3 8202 float32 0.1 V
-current_l1 8204 float32 0.001 A | current_l2 8206 float32 0.001 A | current_l3 8208 float32 0.001 A
-active_power 8210 float32 0.1 W | active_power_l1 8212 float32 0.1 W
-active_power_l2 8214 float32 0.1 W | active_power_l3 8216 float32 0.1 W
-reactive_power 8218 float32 0.1 var | reactive_power_l1 8220 float32 0.1 var
-reactive_power_l2 8222 float32 0.1 var | reactive_power_l3 8224 float32 0.1 var
-power_factor 8234 float32 0.001 1 | power_factor_l1 8236 float32 0.001 1
-power_factor_l2 8238 float32 0.001 1 | power_factor_l3 8240 float32 0.001 1
-frequency 8260 float32 0.01 Hz
-energy_import->active_energy_import 4126 float32 1 kWh
-energy_import_l1->active_energy_import_l1 4128 float32 1 kWh
-energy_import_l2->active_energy_import_l2 4130 float32 1 kWh
-energy_import_l3->active_energy_import_l3 4132 float32 1 kWh
-energy_export->active_energy_export 4136 float32 1 kWh
-energy_export_l1->active_energy_export_l1 4138 float32 1 kWh
-energy_export_l2->active_energy_export_l2 4140 float32 1 kWh
-energy_export_l3->active_energy_export_l3 4142 float32 1 kWh
-"""
-# model -> (function, word order, rows, what we leave out: no OBIS code of ours fits it)
-FACTS = {
-    "eastron-sdm630": (4, "big", SDM630, {"phase_angle"}),
-    "chint-dtsu666": (3, "big", DTSU666, {"voltage_l1l2", "voltage_l2l3", "voltage_l3l1"}),
-}
-THOUSANDS = {"kWh": "Wh", "kvarh": "varh"}
-# The DTSU666 shows the secondary side (notes of the same sources): the ratios of each unit.
-RATIOS = {
-    "V": {"pt_ratio"},
-    "A": {"ct_ratio"},
-    "W": {"ct_ratio", "pt_ratio"},
-    "var": {"ct_ratio", "pt_ratio"},
-    "Wh": {"ct_ratio", "pt_ratio"},
-    "Hz": set(),
-    "1": set(),
-}
-# Quantity -> OBIS value groups C and D (IEC 62056-6-1), the phases at C + 20, 40, 60.
-OBIS = {
-    "voltage": (12, 7), "current": (11, 7), "power_factor": (13, 7), "frequency": (14, 7),
-    "active_power": (16, 7), "apparent_power": (9, 7), "reactive_power": (131, 7),
-    "current_total": (90, 7), "active_energy_import": (1, 8), "active_energy_export": (2, 8),
-    "reactive_energy_import": (3, 8), "reactive_energy_export": (4, 8),
-    "active_energy_both": (15, 8),
-}  # fmt: skip
-
-
-def shipped(name: str) -> Model:
-    """A model as the edge reads it."""
-    with (FOLDER / f"{name}.toml").open("rb") as file:
-        return read_model(name, tomllib.load(file))
-
-
-def facts(name: str) -> dict[str, tuple[int, str, Fraction, str]]:
-    """Our name -> address, type, scale to the base unit, base unit; without what is left out."""
-    found = {}
-    for row in FACTS[name][2].replace("|", "\n").strip().splitlines():
-        theirs, address, kind, scale, unit = row.split()
-        ours = theirs.rpartition("->")[2]
-        factor = Fraction(scale) * (1000 if unit in THOUSANDS else 1)
-        found[ours] = (int(address), kind, factor, THOUSANDS.get(unit, unit))
-    return {ours: fact for ours, fact in found.items() if ours not in FACTS[name][3]}
-
-
-# ---- the shipped models ------------------------------------------------------------------------
-
-
-def test_every_shipped_model_is_checked_against_facts() -> None:
-    """A new model brings its rows."""
-    assert sorted(FACTS) == SHIPPED == ["chint-dtsu666", "eastron-sdm630"]
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_register_map_agrees_with_the_public_drivers(name: str) -> None:
-    """Address, type, scale and unit of every register, and no register more or less."""
-    model = shipped(name)
-    assert (model.function, model.word_order) == FACTS[name][:2]
-    assert {
-        one.name: (
-            one.address,
-            one.type,
-            one.multiplier * Fraction(10) ** one.exponent,
-            one.unit,
-        )
-        for one in model.registers
-    } == facts(name)
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_names_each_quantity_by_its_obis_code(name: str) -> None:
-    """Name and code say the same quantity and phase, in words too."""
-    for one in shipped(name).registers:
-        base, _, phase = one.name.partition("_l")
-        if base in OBIS:
-            c, d = OBIS[base]
-            assert one.obis == Obis(1, 0, c + 20 * int(phase or 0), d, 0, 255)
-            assert one.kind == (Kind.CUMULATIVE if d == 8 else Kind.INSTANTANEOUS)
-            assert one.obis.name().endswith(f" L{phase}" if phase else one.obis.name())
-        else:
-            assert one.obis.name().endswith("transformer ratio")
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_rounds_to_what_a_meter_shows(name: str) -> None:
-    """A tenth of a volt or watt, a thousandth of an ampere, a watt-hour: what a meter shows."""
-    for one in shipped(name).registers:
-        if one.type == "float32":
-            assert one.resolution == {
-                "V": -1, "A": -3, "W": -1, "VA": -1, "var": -1, "1": -3, "Hz": -2,
-                "Wh": 0, "varh": 0,
-            }[one.unit]  # fmt: skip
-
-
-def test_a_secondary_side_meter_is_scaled_by_its_ratios() -> None:
-    """DTSU666: volts by one ratio, amperes by the other, power and energy by both."""
-    for one in shipped("chint-dtsu666").registers:
-        if not one.name.endswith("_ratio"):
-            assert set(one.times) == RATIOS[one.unit]
-    assert not any(one.times for one in shipped("eastron-sdm630").registers)
-
 
 # ---- the schema --------------------------------------------------------------------------------
 
@@ -207,16 +63,39 @@ def sentence(table: Any) -> str:
 
 
 def test_a_model_is_read_with_its_defaults() -> None:
-    """Multiplier 1, exponent 0, no resolution, no factors."""
+    """Multiplier 1, exponent 0, no resolution, no factors, the model's function, no patterns."""
     model = read_model("m", TABLE)
     assert type(model) is Model
     assert model[:4] == ("m", "A meter", 3, "big")
+    assert (model.span_max, model.gap_max, model.writes) == (125, 8, ())
     assert model.registers == (
         Register(
-            "energy", Obis(1, 0, 1, 8, 0, 255), 72, "float32", 1, 3, 0, "Wh", Kind.CUMULATIVE, ()
+            "energy",
+            Obis(1, 0, 1, 8, 0, 255),
+            72,
+            "float32",
+            1,
+            3,
+            0,
+            "Wh",
+            Kind.CUMULATIVE,
+            (),
+            3,
+            (),
         ),
         Register(
-            "ratio", Obis(1, 0, 0, 4, 2, 255), 6, "uint16", 1, 0, None, "1", Kind.INSTANTANEOUS, ()
+            "ratio",
+            Obis(1, 0, 0, 4, 2, 255),
+            6,
+            "uint16",
+            1,
+            0,
+            None,
+            "1",
+            Kind.INSTANTANEOUS,
+            (),
+            3,
+            (),
         ),
     )
     assert {type(one) for one in model.registers} == {Register}
@@ -225,7 +104,7 @@ def test_a_model_is_read_with_its_defaults() -> None:
 @pytest.mark.parametrize(("kind", "words"), WORDS.items())
 def test_a_register_spans_the_words_of_its_type(kind: str, words: int) -> None:
     """16 bits a word."""
-    resolution = 0 if kind == "float32" else None
+    resolution = 0 if kind in FLOATS else None
     model = read_model("m", with_register(type=kind, resolution=resolution))
     assert model.registers[0].words == words == int(kind.strip("uintfloa")) // 16
 
@@ -242,7 +121,7 @@ HEAD = [
     ),
     (
         changed(colour="red"),
-        "unknown key 'colour'; allowed are title, function, word_order, source",
+        "unknown key 'colour'; allowed are title, function, word_order, source, span_max, gap_max",
     ),
     (changed(register=None), "[[register]] must stand 1 to 256 times"),
     (changed(register=[]), "[[register]] must stand 1 to 256 times"),
@@ -250,9 +129,9 @@ HEAD = [
     (changed(register=[RATIO] * 257), "[[register]] must stand 1 to 256 times"),
     (changed(register=[5]), "register 1 must be a table, not 5"),
 ]  # fmt: skip
-UNITS_SAID = "'Wh', 'varh', 'VAh', 'W', 'var', 'VA', 'V', 'A', 'Hz', 'deg', 'degC', '%', '1', ''"
+UNITS_SAID = ", ".join([repr(unit) for unit in UNITS])
 KINDS_SAID = "'cumulative', 'interval', 'instantaneous', 'maximum', 'status'"
-TYPES_SAID = "'uint16', 'int16', 'uint32', 'int32', 'uint64', 'int64', 'float32'"
+TYPES_SAID = "'uint16', 'int16', 'uint32', 'int32', 'uint64', 'int64', 'float32', 'float64'"
 ROWS = [
     ({"name": None}, "name is missing; it must be a text of 1 to 255 characters"),
     ({"name": ""}, "name = '' is not allowed; it must be a text of 1 to 255 characters"),
@@ -264,25 +143,35 @@ ROWS = [
     ({"address": 65536}, ("address = 65536 is not allowed; it must be a whole number from 0 to "
                          "65535")),
     ({"address": 65535}, "address = 65535 leaves no room for float32"),
-    ({"type": "float64"}, f"type = 'float64' is not allowed; it must be one of {TYPES_SAID}"),
+    ({"type": "float16"}, f"type = 'float16' is not allowed; it must be one of {TYPES_SAID}"),
     ({"multiplier": 0}, ("multiplier = 0 is not allowed; it must be a whole number from 1 to "
                         "1000000")),
     ({"exponent": 10}, "exponent = 10 is not allowed; it must be a whole number from -9 to 9"),
     ({"resolution": -10}, ("resolution = -10 is not allowed; it must be a whole number from -9 to "
                           "9")),
     ({"resolution": None}, "resolution is missing; a float32 register needs one"),
-    ({"type": "uint32"}, "resolution = 0 is only for float32 registers"),
+    ({"type": "uint32"}, "resolution = 0 is only for float registers"),
     ({"unit": "kWh"}, f"unit = 'kWh' is not allowed; it must be one of {UNITS_SAID}"),
     ({"kind": "text"}, f"kind = 'text' is not allowed; it must be one of {KINDS_SAID}"),
     ({"kind": None}, f"kind is missing; it must be one of {KINDS_SAID}"),
     ({"times": []}, "times = [] is not allowed; it must be a list of register names"),
     ({"times": "ratio"}, "times = 'ratio' is not allowed; it must be a list of register names"),
     ({"scale": 1}, ("unknown key 'scale'; allowed are name, obis, address, type, multiplier, "
-                   "exponent, resolution, unit, kind, times")),
+                   "exponent, resolution, unit, kind, times, function, absent")),
+    ({"function": 6}, "function = 6 is not allowed; it must be one of 3, 4"),
+    ({"absent": ["FFFF"]}, ("absent = 'FFFF' is not allowed; a float32 register takes 8 hex "
+                           "digits")),
+    ({"absent": ["0xFFFF00"]}, ("absent = ['0xFFFF00'] is not allowed; it must be a list of hex "
+                               "numbers, 4 digits for each word")),
 ]  # fmt: skip
 TOGETHER = [
     (with_register(1, name="energy"), "name 'energy' stands twice; names must differ"),
     (with_register(1, obis="1-0:1.8.0*255"), "obis 1-0:1.8.0*255 stands twice; codes must differ"),
+    (with_register(times=["ratio", "ratio"]), "times of energy names a register twice"),
+    (
+        with_register(type="float64") | {"span_max": 3},
+        "span_max = 3 is not allowed; energy alone takes 4 registers",
+    ),
     (with_register(times=["ct"]), "times of energy names 'ct', no register here"),
     (
         with_register(times=["energy"]),
@@ -341,19 +230,159 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert last.address + last.words == 65536
 
 
+# ---- functions, patterns and limits of a request ------------------------------------------------
+
+
+def test_a_register_may_name_its_own_function_and_patterns() -> None:
+    """A model of two functions; patterns are kept as unsigned bits."""
+    table = with_register(1, function=4, absent=["FFFF", "7fff"]) | {"span_max": 2, "gap_max": 0}
+    model = read_model("m", table)
+    assert [one.function for one in model.registers] == [3, 4]
+    assert [one.absent for one in model.registers] == [(), (0xFFFF, 0x7FFF)]
+    assert (model.span_max, model.gap_max) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"span_max": 0}, "span_max = 0 is not allowed; it must be a whole number from 1 to 125"),
+        ({"span_max": 126},
+         "span_max = 126 is not allowed; it must be a whole number from 1 to 125"),
+        ({"gap_max": 124}, "gap_max = 124 is not allowed; it must be a whole number from 0 to 123"),
+        ({"span_max": 1}, "span_max = 1 is not allowed; energy alone takes 2 registers"),
+    ],
+)  # fmt: skip
+def test_a_request_has_its_limits(keys: dict[str, Any], said: str) -> None:
+    """The protocol's 125 registers, and the widest register of the model."""
+    assert sentence(changed(**keys)) == said
+
+
+# ---- the write map -----------------------------------------------------------------------------
+
+OFF = {
+    "name": "disconnect", "function": 5, "address": 16, "value": 0, "state_function": 1,
+    "state_address": 16, "state_value": 0,
+}  # fmt: skip
+ON = {
+    "name": "connect", "function": 6, "address": 512, "value": 0x55AA, "state_function": 3,
+    "state_address": 513, "state_mask": 0x8001, "state_value": 0x8000,
+}  # fmt: skip
+
+
+def with_writes(*rows: Any) -> dict[str, Any]:
+    """The table with a write map."""
+    return changed(write=[dict(row) if isinstance(row, dict) else row for row in rows])
+
+
+def test_a_write_map_is_read() -> None:
+    """A coil is one bit, a register without mask is whole."""
+    model = read_model("m", with_writes(OFF, ON))
+    assert model.writes == (
+        Write("disconnect", 5, 16, 0, 1, 16, 1, 0),
+        Write("connect", 6, 512, 0x55AA, 3, 513, 0x8001, 0x8000),
+    )
+    assert {type(one) for one in model.writes} == {Write}
+    whole = {key: value for key, value in ON.items() if key != "state_mask"}
+    assert read_model("m", with_writes(whole)).writes[0].state_mask == 0xFFFF
+
+
+NAMES_SAID = "'disconnect', 'arm', 'connect'"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([OFF | {"name": "open"}],
+         f"write 1: name = 'open' is not allowed; it must be one of {NAMES_SAID}"),
+        ([OFF | {"function": 15}],
+         "write 1: function = 15 is not allowed; it must be one of 5, 6, 16"),
+        ([OFF | {"value": 0xFF00}], "write 1: value = 65280 is not allowed; a coil takes 0 or 1"),
+        ([OFF | {"state_mask": 1}], "write 1: state_mask is only for registers; a coil is one bit"),
+        ([OFF | {"state_value": 2}],
+         "write 1: state_value = 2 is not allowed; it has bits outside the mask 0001"),
+        ([ON | {"state_value": 1, "state_mask": 2}],
+         "write 1: state_value = 1 is not allowed; it has bits outside the mask 0002"),
+        ([OFF, ON | {"name": "disconnect"}], "write 'disconnect' stands twice; names must differ"),
+        ([OFF, OFF | {"name": "connect", "state_value": 1}],
+         "disconnect and connect write the same"),
+        ([OFF, OFF | {"name": "connect", "value": 1}],
+         "disconnect and connect leave the same state; it must tell them apart"),
+        ([5], "write 1 must be a table, not 5"),
+        ([OFF] * (WRITES_MAX + 1), "[[write]] must stand 0 to 16 times"),
+    ],
+)  # fmt: skip
+def test_a_faulty_write_map_is_told(rows: list[Any], said: str) -> None:
+    """A relay that is driven by guess is worse than none."""
+    assert sentence(with_writes(*rows)) == said
+
+
+# ---- every fault at once -----------------------------------------------------------------------
+
+
+def test_every_fault_of_a_file_is_told_once() -> None:
+    """One sentence each, the head's first; what follows from another fault is not said again."""
+    table = with_register(times=["ratio"], unit="kWh", kind="text", colour="red")
+    table["register"][1]["address"] = -1
+    table["function"] = 5
+    del table["title"]
+    table["write"] = [OFF | {"value": 7}]
+    model, faults = check_model("m", table)
+    assert model is None
+    assert [one.partition("; ")[0] for one in faults] == [
+        "meter model m: title is missing",
+        "meter model m: function = 5 is not allowed",
+        "meter model m: register 1: unknown key 'colour'",
+        "meter model m: register 1: unit = 'kWh' is not allowed",
+        "meter model m: register 1: kind = 'text' is not allowed",
+        "meter model m: register 2: address = -1 is not allowed",
+        "meter model m: write 1: value = 7 is not allowed",
+    ]
+    with pytest.raises(SettingError) as caught:
+        read_model("m", table)
+    assert str(caught.value) == faults[0]
+
+
+def test_a_factor_with_a_fault_is_not_called_missing() -> None:
+    """Its row is there; what is wrong with it is said once."""
+    table = with_register(1, address=-1)
+    table["register"][0]["times"] = ["ratio"]
+    _, faults = check_model("m", table)
+    assert [one.partition("; ")[0] for one in faults] == [
+        "meter model m: register 2: address = -1 is not allowed"
+    ]
+
+
+def test_a_good_table_has_no_faults() -> None:
+    """The check and the reader are one."""
+    assert check_model("m", with_writes(OFF, ON)) == (read_model("m", with_writes(OFF, ON)), [])
+
+
 ODD = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
-    | st.sampled_from(["1-0:1.8.0", "float32", "uint16", "Wh", "cumulative", "ratio", "energy"])
+    | st.sampled_from(
+        ["1-0:1.8.0", "float32", "float64", "uint16", "Wh", "cumulative", "ratio", "FFFF"]
+    )
     | st.lists(st.text(max_size=3), max_size=2) | st.dictionaries(st.text(max_size=2), st.none())
 )  # fmt: skip
 
 
 @given(
-    st.dictionaries(st.sampled_from(sorted(TABLE)), ODD | st.lists(ODD, max_size=2), max_size=2),
-    st.dictionaries(st.sampled_from([*ONE, "times", "multiplier", "x"]), ODD, max_size=3),
+    st.dictionaries(
+        st.sampled_from([*sorted(TABLE), "span_max", "gap_max"]),
+        ODD | st.lists(ODD, max_size=2),
+        max_size=2,
+    ),
+    st.dictionaries(
+        st.sampled_from([*ONE, "times", "multiplier", "function", "absent", "x"]), ODD, max_size=3
+    ),
+    st.lists(ODD | st.dictionaries(st.sampled_from(sorted(ON)), ODD).map(ON.__or__), max_size=2)
+    | ODD,
 )
-def test_any_table_gives_a_model_or_a_sentence(head: dict[str, Any], row: dict[str, Any]) -> None:
+def test_any_table_gives_a_model_or_a_sentence(
+    head: dict[str, Any], row: dict[str, Any], writes: Any
+) -> None:
     """The fuzz sentence: nothing but a Model or a SettingError that names the file."""
-    table = with_register(**row) | head
+    table = with_register(**row) | {"write": writes} | head
     model, said = outcome(SettingError, read_model, "m", table)
+    assert (model is None) == bool(check_model("m", table)[1])
     assert said.startswith("meter model m") or type(model) is Model

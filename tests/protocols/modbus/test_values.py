@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from protocols.envelope.batch import decode_batch, encode_batch
 from protocols.errors import ValueFormatError
-from protocols.modbus.model import WORDS, Model, Register
-from protocols.modbus.values import decode_registers, words_of
+from protocols.modbus.model import FLOATS, WORDS, Model, Register
+from protocols.modbus.values import Decoder, decode_registers, words_of
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Reading, ReadingSet
@@ -27,14 +27,14 @@ def register(name: str = "x", **keys: Any) -> Register:
     fields = {
         "name": name, "obis": Obis(1, 0, 12, 7, 0, 255), "address": 0, "type": "uint16",
         "multiplier": 1, "exponent": 0, "resolution": None, "unit": "V", "kind": Kind.INSTANTANEOUS,
-        "times": (), **keys,
+        "times": (), "function": 3, "absent": (), **keys,
     }  # fmt: skip
     return Register(**fields)
 
 
 def model(*registers: Register, word_order: str = "big") -> Model:
     """A model of these registers."""
-    return Model("m", "a meter", 3, word_order, registers)
+    return Model("m", "a meter", 3, word_order, registers, 125, 8, ())
 
 
 def decoded(
@@ -133,10 +133,51 @@ def test_a_float_shows_no_digit_that_the_meter_never_measured(value: float, show
     assert quantity.shown() == (shown, "V")
 
 
+@given(
+    st.integers(0, (1 << 64) - 1),
+    st.integers(-4, 4),
+    st.integers(-4, 1),
+    st.sampled_from((1, 2, 7, 1000)),
+)
+@example(0x0000000000000000, 0, 0, 1)
+@example(0x8000000000000000, 0, 0, 1)
+@example(0x0000000000000001, 0, -4, 1000)  # the smallest subnormal
+@example(0x800FFFFFFFFFFFFF, 4, -4, 1000)  # the largest subnormal
+@example(0x0010000000000000, 0, 0, 1)
+@example(0x7FEFFFFFFFFFFFFF, 0, 0, 1)  # the largest number
+@example(0x7FF0000000000000, 0, 0, 1)
+@example(0xFFF0000000000000, 0, 0, 1)
+@example(0x7FF8000000000000, 0, 0, 1)
+@example(0x7FF0000000000001, 0, 0, 1)
+@example(0x3FE0000000000000, 0, 0, 1)  # 0.5, away from zero
+@example(0xBFE0000000000000, 0, 0, 1)
+@example(0x4340000000000000, 0, 0, 1)  # 2^53
+@example(0x433FFFFFFFFFFFFF, 0, 0, 1)  # 2^53 - 1
+@example(0xC3CFFFFFFFFFFFFF, 0, 0, 1)  # just inside what is carried
+@example(0x43D0000000000000, 0, 0, 1)  # 2^62: just outside
+def test_a_double_is_rounded_exactly_from_any_bit_pattern(
+    bits: int, exponent: int, resolution: int, multiplier: int
+) -> None:
+    """Oracle: the platform's double and rational arithmetic. No number, no reading."""
+    one = register(type="float64", exponent=exponent, resolution=resolution, multiplier=multiplier)
+    words = struct.unpack(">4H", bits.to_bytes(8, "big"))
+    quantity = only(dict(enumerate(words)), one)
+    assert quantity == only(dict(enumerate(reversed(words))), one, "little")
+    (value,) = struct.unpack(">d", bits.to_bytes(8, "big"))
+    if math.isnan(value) or math.isinf(value):
+        assert quantity is None
+        return
+    exact = rounded(Fraction(value) * multiplier * Fraction(10) ** exponent, resolution)
+    if abs(exact) < LARGEST:
+        assert quantity == Quantity(exact, resolution, "V", Kind.INSTANTANEOUS)
+    else:
+        assert quantity is None
+
+
 # ---- integers ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [kind for kind in WORDS if kind != "float32"])
+@pytest.mark.parametrize("kind", [kind for kind in WORDS if kind not in FLOATS])
 @pytest.mark.parametrize("word_order", ["big", "little"])
 @given(source=st.data())
 def test_an_integer_is_read_by_its_type_and_word_order(
@@ -190,7 +231,7 @@ def test_float_words_follow_the_word_order_too() -> None:
 @pytest.mark.parametrize("kind", WORDS)
 def test_a_register_with_a_missing_word_gives_no_reading(kind: str) -> None:
     """Half a value is none; zero is a value."""
-    one = register(type=kind, address=10, resolution=0 if kind == "float32" else None)
+    one = register(type=kind, address=10, resolution=0 if kind in FLOATS else None)
     words = dict.fromkeys(range(10, 10 + one.words), 0)
     assert only(words, one) == Quantity(0, 0, "V", Kind.INSTANTANEOUS)
     for left_out in words:
@@ -202,6 +243,46 @@ def test_the_other_registers_still_count() -> None:
     """One refused span does not cost the sweep."""
     a, b = register("a", obis=Obis(1, 0, 1, 8, 0, 255)), register("b", address=1)
     assert decoded({1: 7}, a, b) == {b.obis: Quantity(7, 0, "V", Kind.INSTANTANEOUS)}
+
+
+# ---- fill patterns and functions ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word_order", ["big", "little"])
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_fill_pattern_is_no_reading(kind: str, word_order: str) -> None:
+    """Compared with all bits of the register, in the model's word order; its neighbours count."""
+    bits = 16 * WORDS[kind]
+    pattern = (1 << bits - 1) - 1 if kind[0] == "i" else 0x4000 << bits - 16
+    resolution = 0 if kind in FLOATS else None
+    one = register(type=kind, resolution=resolution, absent=(pattern, 5))
+    for raw in (pattern, 5, pattern - 1, pattern + 1):
+        words = list(struct.unpack(f">{WORDS[kind]}H", raw.to_bytes(bits // 8, "big")))
+        given_words = dict(enumerate(words if word_order == "big" else reversed(words)))
+        found = only(given_words, one, word_order)
+        without = only(given_words, one._replace(absent=()), word_order)
+        assert found == (None if raw in (pattern, 5) else without)
+
+
+def test_registers_of_both_functions_stand_in_one_model() -> None:
+    """Holding and input register 6 are two; a ratio of one scales a value of the other."""
+    ratio = register("ratio", address=6, function=3, obis=Obis(1, 0, 0, 4, 2, 255), unit="1")
+    volts = register("volts", address=6, function=4, times=("ratio",))
+    words = words_of(b"\x00\x02", 6, 3) | words_of(b"\x00\x73", 6, 4)
+    assert decoded(words, ratio, volts)[volts.obis].value == 230
+    assert decoded(words_of(b"\x00\x73", 6, 4), ratio, volts) == {}
+    # Bare addresses are the model's own function (3 here), and nobody else's.
+    assert list(decoded({6: 2}, ratio, volts)) == [ratio.obis]
+
+
+def test_a_decoder_serves_many_sweeps() -> None:
+    """Nothing of one sweep stays for the next."""
+    volts = register("volts", exponent=-1, times=("pt",))
+    decoder = Decoder(model(volts, PT), (volts, PT))
+    assert [one.quantity.value for one in decoder.readings({0: 2301, 2: 10})] == [2301, 10]
+    assert [one.quantity.value for one in decoder.readings({0: 2302, 2: 20})] == [4604, 20]
+    assert decoder.readings({0: 2301}) == []
+    assert decoder.readings({}) == []
 
 
 # ---- ratios ------------------------------------------------------------------------------------
@@ -321,7 +402,7 @@ def test_any_words_give_readings_that_a_batch_carries(
             address=4 * n,
             type=kind,
             exponent=exponent,
-            resolution=exponent if kind == "float32" else None,
+            resolution=exponent if kind in FLOATS else None,
         )
         for n, (kind, exponent) in enumerate(kinds)
     ]
