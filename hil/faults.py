@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pymodbus.framer.rtu import FramerRTU
 
+from protocols.cjt188 import frame as cjt188
 from protocols.dlt645.frame import PREAMBLE, Frame, decode_frame
 from protocols.errors import CallerError, FrameError
 
@@ -59,14 +60,21 @@ def _with_wrong_check(reply: bytes, rng: random.Random) -> bytes:
 
 def _from_neighbour(reply: bytes) -> bytes:
     """The same answer, well formed, from another address."""
+    preamble = len(reply) - len(reply.lstrip(bytes((PREAMBLE,))))
     try:
         frame = decode_frame(reply)
     except FrameError:
+        pass
+    else:
+        neighbour = f"{(int(frame.address) + 1) % 10**12:012d}"
+        return Frame(neighbour, frame.control, frame.data).to_bytes(preamble)
+    try:
+        other = cjt188.decode_frame(reply)
+    except FrameError:
         body = bytes((reply[0] % 247 + 1,)) + reply[1:-2]
         return body + FramerRTU.compute_CRC(body).to_bytes(2, "big")
-    neighbour = f"{(int(frame.address) + 1) % 10**12:012d}"
-    preamble = len(reply) - len(reply.lstrip(bytes((PREAMBLE,))))
-    return Frame(neighbour, frame.control, frame.data).to_bytes(preamble)
+    neighbour = f"{(int(other.address) + 1) % 10**14:014d}"
+    return cjt188.Frame(other.meter_type, neighbour, other.control, other.data).to_bytes(preamble)
 
 
 def _with_noise(reply: bytes, at: int, noise: bytes) -> bytes:

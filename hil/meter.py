@@ -1,57 +1,68 @@
-"""A virtual DL/T 645-2007 meter: the answering side of reads.
+"""A virtual DL/T 645-2007 meter: whom it answers, what, and what it does about it.
 
-Rules (the numbers are those of public meter firmware, see `dlt645` in the protocol notes):
+Rules (the behaviour is that of public meter firmware, see `dlt645` in the protocol notes):
 
-* It answers its own address, and an abbreviated one: AA in the high bytes, contiguous from A5
-  downwards, the remaining digits exact. The reply carries the real address.
-* It is silent to 99..99, to other addresses, to replies, and to anything but a read (11, 12)
-  that comes to an abbreviated address. Read address (13) is answered to six AA and no data only.
-* An identifier that it does not have is ERR 02, a read of a wrong length ERR 01. Functions of the
-  standard that it does not play are ERR 02, codes outside the standard get silence.
+* A read is answered at its own address, and at an abbreviated one: AA in the high bytes,
+  contiguous from A5 downwards, the remaining digits exact. The reply carries the real address.
+* Read address (13) is answered to six AA and no data only; write address (15) at six AA or its own,
+  from the new address. Everything else that changes something needs its full address, and gets
+  silence at any other; clock (08) and freeze (16) at 99..99 are carried out without a word.
+* An identifier that it does not have is ERR 02, data that do not fit ERR 01, a wrong password or
+  what it may not do ERR 04, a rate that is none ERR 08. Codes outside the standard get silence.
 * A payload longer than `cut` is sent in parts: B1 without SEQ, then 92/B2 with SEQ as last byte.
   The parts are of one instant, and may cut inside an item.
-* A phase that is not fitted is FF fill.
+* A phase that is not fitted, and a record that never was, is FF fill.
+
+Registers, relay, clock, passwords and events are modules of their own (`meter_…`).
 """
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
 
 from hil.load import Load
-from protocols.bcd import encode_bcd
-from protocols.dlt645.deframer import Deframer
-from protocols.dlt645.exchange import identifier_bytes, identifier_text
-from protocols.dlt645.frame import (
-    ABNORMAL_BIT,
-    ANY_ADDRESS,
-    BROADCAST,
-    DATA_SIZE_MAX,
-    FUNCTION_NAMES,
-    MORE_BIT,
-    REPLY_BIT,
-    Frame,
-    Function,
-    is_meter_address,
+from hil.meter_access import FAILURES_MAX, LOCKOUT_S, Access, NoSecurity, SecurityModule
+from hil.meter_clock import MeterClock
+from hil.meter_events import COVER_OPENED, TERMINAL_COVER_OPENED
+from hil.meter_history import LOAD_CLASS, NO_DATA, OTHER_ERROR
+from hil.meter_orders import RATE_REFUSED, Orders
+from hil.meter_port import RESPONSE_DELAY_S, Log, MeterPort, Value
+from hil.meter_quantities import Quantities
+from hil.meter_registers import Registers
+from hil.meter_relay import MeterRelay
+from hil.supply import Supply
+from protocols.dlt645.answers import CUT_SIZE, CUT_SIZE_MAX, Answer, accepted, is_addressed, refused
+from protocols.dlt645.commands import (
+    BroadcastTime,
+    Read,
+    ReadAddress,
+    ReadMore,
+    ReadRecords,
+    WriteAddress,
 )
-from protocols.dlt645.identifiers import BITS, CLOCK, DATE, DIGITS, SIGNED, TIME, Item, items_of
-from protocols.dlt645.values import encode_value
+from protocols.dlt645.controls import FUNCTION_NAMES, Function
+from protocols.dlt645.frame import ANY_ADDRESS, BROADCAST, Frame, address_bytes, is_meter_address
+from protocols.dlt645.identifiers import identifier_bytes
+from protocols.dlt645.relay import UNKNOWN_TERMS, RelayTerms
+from protocols.dlt645.requests import decode_command
 from protocols.errors import CallerError, ValueFormatError
-from protocols.obis import CURRENT, Obis
 
-OTHER_ERROR = 0x01
-NO_DATA = 0x02
-CUT_SIZE = 195  # with identifier and SEQ the base text's 200 data bytes of one reply
-CUT_SIZE_MAX = DATA_SIZE_MAX - 5
-PREAMBLE_MAX = 7  # more were never seen
-BYTE_GAP_S = 0.5  # longest pause inside a frame
-RESPONSE_DELAY_S = 0.04
+PROGRAMMING_BIT = 3  # of status word 3
+COVER_BITS = {COVER_OPENED: 9, TERMINAL_COVER_OPENED: 10}  # of status word 7
+_COVER_REGISTERS = ("00010000", "00020000", "00050000", "00060000", "00070000", "00080000")
+_NOT_YET = b"\xff" * 6
+# Whom a request may name, where that is not just the meter itself.
+_OPEN_ADDRESSES = {
+    Function.READ_ADDRESS: (ANY_ADDRESS,),
+    Function.BROADCAST_TIME: (BROADCAST,),
+}
+_MORE_ADDRESSES = {
+    Function.WRITE_ADDRESS: (ANY_ADDRESS,),
+    Function.FREEZE: (BROADCAST,),
+    Function.TERMINAL: (BROADCAST,),
+}
+_READS = (Function.READ, Function.READ_MORE)
 
-Value = int | str | bytes | None
-Log = Callable[[dict[str, object]], None]
 
-_CLOCK_FORMATS = {CLOCK: "%y%m%d0%w%H%M%S", DATE: "%y%m%d0%w", TIME: "%H%M%S"}  # reading order
-
-
-class Dlt645Meter:
+class Dlt645Meter(MeterPort):
     """A meter with a 12-digit `address` whose registers follow `load` at `clock()` (UTC ms)."""
 
     def __init__(
@@ -66,166 +77,191 @@ class Dlt645Meter:
         utc_offset_ms: int = 0,
         refuses: tuple[str, ...] = (),
         log: Log | None = None,
+        clock_offset_ms: int = 0,
+        clock_drift_ppm: int = 0,
+        passwords: Mapping[int, str] | None = None,
+        failures_max: int = FAILURES_MAX,
+        lockout_s: int = LOCKOUT_S,
+        needs_key: bool = False,
+        relay_terms: RelayTerms = UNKNOWN_TERMS,
+        relay_opens_first: bool = True,
+        security: SecurityModule | None = None,
+        has_separators: bool = True,
     ) -> None:
-        """`refuses` lists identifiers that answer ERR 02; `log` gets each value answered."""
-        if not is_meter_address(address):
-            raise CallerError(f"{address!r} is not the address of one meter")
-        if not 0 <= preamble <= PREAMBLE_MAX or not 1 <= cut <= CUT_SIZE_MAX:
-            raise CallerError(f"preamble {preamble} or cut {cut} is out of range")
-        self.name = address
-        self.response_delay_s = response_delay_s
-        self.preamble = preamble
-        self._load = load
-        self._clock = clock
-        self._cut = cut
-        self._utc_offset = timedelta(milliseconds=utc_offset_ms)
-        self._refuses = frozenset(di.upper() for di in refuses)
-        self._log = log
-        self._deframer = Deframer()
-        self._pins: dict[Obis, Value] = {}
-        self._raw_pins: dict[str, bytes] = {"04000204": encode_bcd(load.tariffs, 1)}
-        self._parts: tuple[bytes, list[bytes]] = (b"", [])  # identifier, what 12 may ask for
+        """`refuses` lists identifiers that answer ERR 02; `log` gets each value answered.
 
-    def pin(self, di: str, value: Value) -> None:
-        """Fixes an identifier: an int in the item's scale, digits in reading order, None for FF
-        fill; bytes are the payload as sent, for any identifier. Blocks show pinned items too.
-
-        CallerError or ValueFormatError when the value does not fit the identifier.
+        Without `passwords` (six digits by level) nobody may change anything, without `relay_terms`
+        no password moves the relay. `needs_key` wants the programming key pressed. Its own clock
+        is off by `clock_offset_ms` and runs fast by `clock_drift_ppm`. `has_separators` is of its
+        freeze blocks, `relay_opens_first` what 1D and 1E mean to it.
         """
-        if isinstance(value, bytes):
-            self._raw_pins[identifier_text(identifier_bytes(di))] = value
-            return
-        items = items_of(identifier_bytes(di), 4)
-        if len(items) != 1 or di.upper()[4:6] == "FF":
-            raise CallerError(f"{di} is not one known item; pin it with bytes")
-        if len(encode_value(items[0], value)) != items[0].size:
-            raise ValueFormatError(f"{di} has {items[0].size} bytes, {value!r} has not")
-        self._pins[items[0].obis] = value
+        super().__init__(address, response_delay_s, preamble)
+        if not 1 <= cut <= CUT_SIZE_MAX:
+            raise CallerError(f"cut {cut} is out of range")
+        self.clock = MeterClock(clock, utc_offset_ms, clock_offset_ms, clock_drift_ppm)
+        self.access = Access(passwords or {}, clock, failures_max, lockout_s)
+        self._cut = cut
+        self._supply = Supply(load)
+        self._quantities = Quantities(self._supply, clock, utc_offset_ms)
+        self._registers = Registers(
+            self._quantities,
+            self._supply,
+            self.clock,
+            clock,
+            utc_offset_ms,
+            {"04000503": self._word_3, "04000507": self._word_7},
+            lambda: self.name,
+            refuses,
+            log,
+            has_separators,
+        )
+        self.relay = self._make_relay(clock, relay_opens_first)
+        self.orders = Orders(
+            self._registers,
+            self._quantities,
+            self._supply,
+            self.clock,
+            clock,
+            self.relay,
+            self.access,
+            security or NoSecurity(),
+            relay_terms,
+            needs_key,
+            self._rename,
+        )
+        self._shown: Answer | None = None  # whose parts 12 may ask for
+        self._covers: dict[str, bytes] = {}  # open ones, and what their record begins with
 
-    def unpin(self, di: str) -> None:
-        """Lets an identifier follow the load again."""
-        self._raw_pins.pop(di.upper(), None)
-        for item in items_of(identifier_bytes(di), 4):
-            self._pins.pop(item.obis, None)
-
-    def feed(self, data: bytes, gap_s: float = 0.0) -> list[tuple[float, bytes]]:
-        """(response delay in s, reply) for each request that `data` completes. `gap_s` is the
-        silence on the line before `data`: a long one ends a frame that never completed."""
-        if gap_s > BYTE_GAP_S:
-            self._deframer.flush()
-        replies = (self._answer(frame) for frame in self._deframer.feed(data))
-        return [
-            (self.response_delay_s, reply.to_bytes(self.preamble))
-            for reply in replies
-            if reply is not None
-        ]
-
-    def _answer(self, frame: Frame) -> Frame | None:
-        if frame.is_reply or frame.address == BROADCAST:
-            return None
-        if frame.function == Function.READ_ADDRESS:
-            if frame.address != ANY_ADDRESS or frame.data:
-                return None
-            return self._reply(frame, bytes(reversed(bytes.fromhex(self.name))))
-        if not self._is_addressed(frame.address):
-            return None
-        if frame.function == Function.READ:
-            return self._read(frame)
-        if frame.function == Function.READ_MORE:
-            return self._read_more(frame)
-        if (
-            frame.address != self.name
-            or frame.function not in FUNCTION_NAMES
-            or frame.function in (Function.BROADCAST_TIME, Function.WRITE_ADDRESS)
-        ):
-            return None
-        return self._refusal(frame, NO_DATA)
-
-    def _is_addressed(self, asked: str) -> bool:
-        exact = asked.lstrip("A")
-        wild = len(asked) - len(exact)
-        return wild % 2 == 0 and self.name[wild:] == exact
-
-    def _reply(self, frame: Frame, data: bytes, more: bool = False) -> Frame:
-        control = frame.function | REPLY_BIT | (MORE_BIT if more else 0)
-        return Frame(self.name, control, data)
-
-    def _refusal(self, frame: Frame, code: int) -> Frame:
-        return Frame(self.name, frame.function | REPLY_BIT | ABNORMAL_BIT, bytes((code,)))
-
-    def _read(self, frame: Frame) -> Frame:
-        self._parts = (b"", [])
-        if len(frame.data) != 4:
-            return self._refusal(frame, OTHER_ERROR)
-        payload = self._payload(frame.data)
-        if payload is None:
-            return self._refusal(frame, NO_DATA)
-        first, *rest = [
-            payload[at : at + self._cut] for at in range(0, len(payload), self._cut)
-        ] or [b""]
-        self._parts = (frame.data, rest)
-        return self._reply(frame, frame.data + first, bool(rest))
-
-    def _read_more(self, frame: Frame) -> Frame:
-        if len(frame.data) != 5:
-            return self._refusal(frame, OTHER_ERROR)
-        di, parts = self._parts
-        sequence = frame.data[4]
-        if frame.data[:4] != di or not 1 <= sequence <= len(parts):
-            return self._refusal(frame, NO_DATA)
-        data = di + parts[sequence - 1] + bytes((sequence,))
-        return self._reply(frame, data, sequence < len(parts))
-
-    def _payload(self, di: bytes) -> bytes | None:
-        """What stands behind the identifier in a reply; None for one that this meter lacks."""
-        text = identifier_text(di)
-        if text in self._refuses:
-            return None
-        now_ms = self._clock()
-        raw = self._raw_pins.get(text)
-        if raw is not None:
-            self._record(now_ms, text, None, raw.hex())
-            return raw
-        items = items_of(di, 4 * (1 + self._load.tariffs))
-        try:
-            values = [self._value(item, now_ms) for item in items]
-        except KeyError:
-            return None
-        if not values:
-            return None
-        for item, value in zip(items, values, strict=True):
-            self._record(now_ms, text, item, value)
-        return b"".join(
-            encode_value(item, value) for item, value in zip(items, values, strict=True)
+    def _make_relay(self, clock: Callable[[], int], opens_first: bool) -> MeterRelay:
+        return MeterRelay(
+            clock,
+            self.clock,
+            self._supply,
+            self._quantities,
+            self._registers.events,
+            lambda: self._registers.number("04001401"),
+            opens_first,
         )
 
-    def _value(self, item: Item, now_ms: int) -> Value:
-        """The item's value in its scale; KeyError when this meter does not have it."""
-        obis: Obis = item.obis
-        if obis in self._pins:
-            return self._pins[obis]
-        if item.form == DIGITS:
-            return self.name
-        if item.form == BITS:
-            return 0
-        if item.form in _CLOCK_FORMATS:
-            local = datetime.fromtimestamp(now_ms // 1000, UTC) + self._utc_offset
-            return local.strftime(_CLOCK_FORMATS[item.form])
-        if obis.f != CURRENT:
-            raise KeyError(obis)
-        shown = self._load.shown(now_ms)[obis.c, obis.d, obis.e]
-        if shown is None:
-            return None
-        # A register that is full starts again from zero; a signed one has three bits for its
-        # first digit.
-        full: int = (8 if item.form == SIGNED else 10) * 10 ** (2 * item.size - 1)
-        step: int = 10 ** (item.scaler + 3)
-        return shown // step % full
+    def pin(self, di: str, value: Value) -> None:
+        """Fixes an identifier, see `Registers.pin`; bytes are its payload as sent."""
+        self._registers.pin(di, value)
 
-    def _record(self, now_ms: int, di: str, item: Item | None, value: Value) -> None:
-        if self._log is None:
-            return
-        record: dict[str, object] = {"t_ms": now_ms, "meter": self.name, "di": di, "value": value}
-        if item is not None:
-            record |= {"obis": item.obis.text(), "scaler": item.scaler, "unit": item.unit}
-        self._log(record)
+    def unpin(self, di: str) -> None:
+        """Lets an identifier say again what it says by itself."""
+        self._registers.unpin(di)
+
+    @property
+    def rate(self) -> int:
+        """The line rate that it was last told to use, in bit/s."""
+        return self.orders.rate
+
+    def press_button(self) -> bool:
+        """Somebody presses the button at the meter; whether the relay closed."""
+        return self.relay.press_button()
+
+    def press_programming_key(self, is_pressed: bool = True) -> None:
+        """Somebody permits programming, or ends that."""
+        self.orders.is_key_pressed = is_pressed
+
+    def open_cover(self, event: str = COVER_OPENED) -> None:
+        """Somebody opens the meter's cover, or that of its terminals."""
+        if event not in self._covers:
+            begin = self.clock.time().to_bytes()
+            self._covers[event] = begin + _NOT_YET + self._energies()
+            unknown = b"\xff" * len(self._energies())
+            self._registers.events.add(event, self._covers[event] + unknown)
+
+    def close_cover(self, event: str = COVER_OPENED) -> None:
+        """Somebody closes it again: its record is complete."""
+        begun = self._covers.pop(event, b"")
+        if begun and self._registers.events.latest(event):
+            end = self.clock.time().to_bytes()
+            record = begun[:6] + end + begun[12:] + self._energies()
+            self._registers.events.amend(event, record)
+
+    def answer(self, frame: Frame) -> Frame | None:
+        """The reply to one frame; None is silence."""
+        if frame.control != frame.function or not self._is_meant(frame):
+            return None
+        self.relay.settle()
+        own = self.name
+        try:
+            command = decode_command(frame)
+        except ValueFormatError:
+            return self._no(frame, _error_of(frame))
+        if isinstance(command, (ReadAddress, BroadcastTime, WriteAddress)):
+            return self._obey_all(frame, command)
+        if isinstance(command, (Read, ReadRecords)):
+            return self._read(frame, command)
+        if isinstance(command, ReadMore):
+            return self._read_more(frame, command)
+        outcome = self.orders.obey(command, frame)
+        if isinstance(outcome, int):
+            return self._no(frame, outcome)
+        return None if frame.address == BROADCAST else accepted(frame, own, outcome)
+
+    def _is_meant(self, frame: Frame) -> bool:
+        function, asked = frame.function, frame.address
+        if function not in FUNCTION_NAMES:
+            return False
+        if function in _OPEN_ADDRESSES:
+            return asked in _OPEN_ADDRESSES[function]
+        if function in _READS:
+            return is_addressed(asked, self.name)
+        return asked == self.name or asked in _MORE_ADDRESSES.get(function, ())
+
+    def _no(self, frame: Frame, code: int) -> Frame | None:
+        """A refusal, where the function has one and somebody asked this meter."""
+        is_heard = frame.function not in (*_OPEN_ADDRESSES, Function.WRITE_ADDRESS)
+        return refused(frame, self.name, code) if is_heard and frame.address != BROADCAST else None
+
+    def _obey_all(self, frame: Frame, command: object) -> Frame | None:
+        if isinstance(command, ReadAddress):
+            return accepted(frame, self.name, address_bytes(self.name))
+        if isinstance(command, BroadcastTime):
+            self.clock.hear_broadcast(command.time)
+        elif isinstance(command, WriteAddress):
+            if self.orders.may_program and is_meter_address(command.address):
+                self._rename(command.address)
+                return accepted(frame, self.name)
+        return None
+
+    def _read(self, frame: Frame, command: Read | ReadRecords) -> Frame | None:
+        self._shown = None
+        found: bytes | int | None
+        if isinstance(command, ReadRecords):
+            found = self._registers.records(command)
+        else:
+            found = self._registers.payload(frame.data)
+            if found is None and frame.data[-1] == LOAD_CLASS:
+                found = OTHER_ERROR  # how many records?
+        if not isinstance(found, bytes):
+            return self._no(frame, found or NO_DATA)
+        self._shown = Answer(bytes(frame.data[:4]), found, self._cut)
+        return self._shown.first(frame, self.name)
+
+    def _read_more(self, frame: Frame, command: ReadMore) -> Frame | None:
+        shown = self._shown
+        if shown is None or shown.di != identifier_bytes(command.di):
+            return self._no(frame, NO_DATA)
+        return shown.following(frame, self.name, command.sequence) or self._no(frame, NO_DATA)
+
+    def _rename(self, address: str) -> None:
+        self.name = address
+
+    def _energies(self) -> bytes:
+        return b"".join(self._quantities.bytes_of(di) for di in _COVER_REGISTERS)
+
+    def _word_3(self) -> int:
+        return self.relay.word_bits | self.orders.is_key_pressed << PROGRAMMING_BIT
+
+    def _word_7(self) -> int:
+        return sum(1 << COVER_BITS[event] for event in self._covers)
+
+
+def _error_of(frame: Frame) -> int:
+    """The error of data that do not fit."""
+    if frame.function == Function.CHANGE_RATE and len(frame.data) == 1:
+        return RATE_REFUSED
+    return OTHER_ERROR

@@ -1,24 +1,25 @@
-"""Modbus RTU meters on a virtual line, answered by pymodbus's own serial server.
+"""Modbus meters, answered by pymodbus's own server: RTU on a virtual line, or TCP.
 
 The server is a stranger on purpose: framing, CRC and exceptions are not ours. What the meters show
 comes from a meter model (the same data that the agent reads with) and a load: this module is the
 inverse of the model's decoding, written apart from it.
 
-pymodbus is helped in two ways, both of them the behaviour of a real meter. Its framer keeps foreign
-bytes and takes the next request for their continuation, and it answers for units that it does not
-have; so a station hears only whole requests, with a good CRC, for one of its units (`accepts`).
+On a line pymodbus is helped in two ways, both of them the behaviour of a real meter. Its framer
+keeps foreign bytes and takes the next request for their continuation, and it answers for units that
+it does not have; so a station hears only whole requests, with a good CRC, for one of its units
+(`accepts`).
 """
 
 import asyncio
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from pymodbus import FramerType
 from pymodbus.constants import ExcCodes
 from pymodbus.framer.rtu import FramerRTU
-from pymodbus.server import ModbusSerialServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from hil.load import Load
@@ -31,10 +32,14 @@ RESPONSE_DELAY_S = 0.02
 REQUEST_SIZE_MIN = 4  # unit, function, CRC
 GAP_WORDS_MAX = 16  # unused addresses between two registers that read as zero, as most meters do
 START_DEADLINE_S = 5.0
+HOST = "127.0.0.1"
+_FLOAT_FORMATS = {"float32": ">f", "float64": ">d"}
+
+_Server = ModbusSerialServer | ModbusTcpServer
 
 
 class ModbusStationError(BusbarError):
-    """The serial server did not start on its tty, or did not end."""
+    """The server did not start on its tty or port, or did not end."""
 
 
 class ModbusMeter:
@@ -65,6 +70,11 @@ class ModbusMeter:
         self._log = log
         self._pins: dict[str, int] = {}
         self._ratios = {factor for one in model.registers for factor in one.times}
+        places: dict[int, set[int]] = {}
+        for one in model.registers:
+            here = range(one.address, one.address + one.words)
+            places.setdefault(one.function, set()).update(here)
+        self._areas = {function: _readable(here) for function, here in places.items()}
 
     def pin(self, register: str, value: int) -> None:
         """Fixes a register: `value` is in its last digit (10^resolution of its unit for a float
@@ -95,21 +105,20 @@ class ModbusMeter:
         # A phase that is not fitted shows zero: a Modbus register cannot be empty.
         return int(Fraction(shown or 0, 1000) / ratio / _step(register))
 
-    def words(self, now_ms: int) -> dict[int, int]:
-        """Address -> word of every register, all of one instant."""
-        words: dict[int, int] = {}
+    def words(self, function: int, now_ms: int) -> dict[int, int]:
+        """Address -> word of all that `function` reads, gaps included, all of one instant."""
+        words = dict.fromkeys(self._areas.get(function, ()), 0)
         for register in self.model.registers:
-            raw = encode_register(register, self.model.word_order, self.digits(register, now_ms))
-            words.update(enumerate(raw, register.address))
+            if register.function == function:
+                digits = self.digits(register, now_ms)
+                raw = encode_register(register, self.model.word_order, digits)
+                words.update(enumerate(raw, register.address))
         return words
 
     def device(self) -> SimDevice:
         """The unit as pymodbus serves it; its registers are renewed at every request."""
-        words = self.words(self._clock())
-        blocks = []
-        for first, last in _areas(sorted(words)):
-            values = [words.get(address, 0) for address in range(first, last + 1)]
-            blocks.append(SimData(first, values=values, datatype=DataType.REGISTERS))
+        addresses = sorted({address for area in self._areas.values() for address in area})
+        blocks = [SimData(one, values=[0], datatype=DataType.REGISTERS) for one in addresses]
         return SimDevice(id=self.unit, simdata=blocks, action=self._renew)
 
     async def _renew(
@@ -121,13 +130,18 @@ class ModbusMeter:
         registers: list[int],
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
-        if function != self.model.function:
+        if function not in self._areas:
             return ExcCodes.ILLEGAL_FUNCTION
+        asked = range(address, address + count)
+        if not self._areas[function].issuperset(asked):
+            return ExcCodes.ILLEGAL_ADDRESS  # only the other function has it
         now_ms = self._clock()
-        for at, word in self.words(now_ms).items():
-            registers[at - start] = word
+        words = self.words(function, now_ms)
+        for at in asked:
+            registers[at - start] = words[at]
         for register in self.model.registers if self._log else ():
-            if address <= register.address and register.address + register.words <= address + count:
+            places = range(register.address, register.address + register.words)
+            if register.function == function and places[0] in asked and places[-1] in asked:
                 self._record(register, now_ms)
         return None
 
@@ -155,8 +169,9 @@ class ModbusMeter:
 
 def encode_register(register: Register, word_order: str, digits: int) -> list[int]:
     """The words that show `digits`, in address order; CallerError when they have no room."""
-    if register.type == "float32":
-        raw = struct.pack(">f", float(_float_value(register, digits)))
+    if register.type in _FLOAT_FORMATS:
+        form = _FLOAT_FORMATS[register.type]
+        raw = struct.pack(form, float(_float_value(register, digits)))
     else:
         size = 2 * register.words
         try:
@@ -169,7 +184,7 @@ def encode_register(register: Register, word_order: str, digits: int) -> list[in
 
 def _step(register: Register) -> Fraction:
     """The last digit in the register's unit."""
-    if register.type == "float32":
+    if register.type in _FLOAT_FORMATS:
         return _ten_to(register.resolution)
     step: Fraction = register.multiplier * _ten_to(register.exponent)
     return step
@@ -187,27 +202,28 @@ def _float_value(register: Register, digits: int) -> Fraction:
 
 
 def _float_digits(register: Register, digits: int) -> int:
-    """`digits` as a binary32 still holds them: above 2^24 the last ones are lost."""
-    packed = struct.pack(">f", float(_float_value(register, digits)))
-    kept = Fraction(struct.unpack(">f", packed)[0])
+    """`digits` as a binary32 or binary64 still holds them: above 2^24 or 2^53 the last ones are
+    lost."""
+    form = _FLOAT_FORMATS[register.type]
+    packed = struct.pack(form, float(_float_value(register, digits)))
+    kept = Fraction(struct.unpack(form, packed)[0])
     exact = kept * register.multiplier * _ten_to(register.exponent) / _step(register)
     return int(exact + Fraction(1, 2)) if exact >= 0 else -int(-exact + Fraction(1, 2))
 
 
-def _areas(addresses: list[int]) -> list[tuple[int, int]]:
-    """(first, last) of the readable areas: the addresses, small gaps included."""
-    areas = [(addresses[0], addresses[0])]
-    for address in addresses[1:]:
-        first, last = areas[-1]
-        if address - last <= GAP_WORDS_MAX + 1:
-            areas[-1] = (first, address)
-        else:
-            areas.append((address, address))
-    return areas
+def _readable(addresses: Iterable[int]) -> set[int]:
+    """What is readable: the addresses, small gaps included."""
+    readable: set[int] = set()
+    last = -1
+    for address in sorted(addresses):
+        is_near = readable and address - last <= GAP_WORDS_MAX + 1
+        readable.update(range(last + 1 if is_near else address, address + 1))
+        last = address
+    return readable
 
 
 class ModbusStation:
-    """The Modbus meters of one line, served on one tty by a thread with its own event loop."""
+    """Modbus meters served on one tty, or at one TCP port, by a thread with its own event loop."""
 
     def __init__(self, meters: list[ModbusMeter], name: str = "modbus") -> None:
         self.name = name
@@ -219,6 +235,7 @@ class ModbusStation:
         self._ended: asyncio.Event | None = None
         self._ready = threading.Event()
         self._error: Exception | None = None
+        self._servers: list[_Server] = []
 
     def accepts(self, burst: bytes) -> bool:
         """Whether `burst` is one whole request for a unit of this station."""
@@ -233,12 +250,31 @@ class ModbusStation:
 
     def start(self, tty_path: str, baud: int = 9600) -> None:
         """Begins to answer at `tty_path`; ModbusStationError when the server does not start."""
+        self._start(
+            lambda devices: ModbusSerialServer(
+                devices,
+                framer=FramerType.RTU,
+                port=tty_path,
+                baudrate=baud,
+                parity="N",  # the pty's: see hil.line
+            )
+        )
+
+    def start_tcp(self) -> int:
+        """Begins to answer Modbus TCP at HOST, at once and without a line's time; the port."""
+        server = self._start(lambda devices: ModbusTcpServer(devices, address=(HOST, 0)))
+        sockets = server.transport.sockets  # type: ignore[attr-defined]  # it is asyncio's server
+        port: int = sockets[0].getsockname()[1]
+        return port
+
+    def _start(self, make_server: Callable[[list[SimDevice]], _Server]) -> _Server:
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(tty_path, baud)), name=self.name, daemon=True
+            target=lambda: asyncio.run(self._serve(make_server)), name=self.name, daemon=True
         )
         self._thread.start()
         if not self._ready.wait(START_DEADLINE_S) or self._error is not None:
             raise ModbusStationError(f"the Modbus server did not start: {self._error}")
+        return self._servers[0]
 
     def stop(self) -> None:
         """Ends the server and its thread. May be called twice."""
@@ -251,17 +287,12 @@ class ModbusStation:
             raise ModbusStationError("the Modbus server did not end")
         self._thread = None
 
-    async def _serve(self, tty_path: str, baud: int) -> None:
+    async def _serve(self, make_server: Callable[[list[SimDevice]], _Server]) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         try:
-            server = ModbusSerialServer(
-                [meter.device() for meter in self.meters.values()],
-                framer=FramerType.RTU,
-                port=tty_path,
-                baudrate=baud,
-                parity="N",  # the pty's: see hil.line
-            )
+            server = make_server([meter.device() for meter in self.meters.values()])
+            self._servers.append(server)
             await server.serve_forever(background=True)
         except Exception as error:  # noqa: BLE001  # handed to the thread that waits in `start`
             self._error = error

@@ -9,10 +9,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hil import cjt188_meter
 from hil.faults import KINDS
 from hil.load import PHASES_MAX, TARIFFS_MAX
-from hil.meter import CUT_SIZE, CUT_SIZE_MAX, PREAMBLE_MAX
+from hil.meter_clock import DRIFT_PPM_MAX
+from hil.meter_port import PREAMBLE_MAX
+from protocols.cjt188 import settings as cjt188
+from protocols.dlt645.answers import CUT_SIZE, CUT_SIZE_MAX
 from protocols.dlt645.frame import is_meter_address
+from protocols.dlt645.relay import ACTION_BY_NAME
 from protocols.errors import SettingError
 from protocols.modbus.model import Model, read_model
 from protocols.settings import (
@@ -31,13 +36,21 @@ LINES_MAX = 64  # of one world: one thread each
 METERS_MAX = 1024
 FAULTS_MAX = 64
 DLT645 = "dlt645-2007"
+DLT645_1997 = "dlt645-1997"
 MODBUS = "modbus"
+CJT188 = "cjt188"
 BLANK = "blank"  # as a register's value: FF fill
+_DIGITS = "0123456789"
 BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 
 
 def _is_identifier(value: str) -> bool:
     return len(value) == 8 and all(digit in "0123456789ABCDEFabcdef" for digit in value)
+
+
+def _is_password(value: str) -> bool:
+    level, _, digits = value.partition(":")
+    return len(level) == 1 and len(digits) == 6 and all(one in _DIGITS for one in level + digits)
 
 
 def _models() -> tuple[str, ...]:
@@ -54,32 +67,75 @@ LINE_RULES = (
     whole("turnaround_ms", 0, 1000, 0, "a request sooner than this after a reply is lost"),
     whole("seed", 0, 2**32, 0, "of the line's faults"),
 )
-_METER_RULES = (
+_ANY_METER_RULES = (
     text("line", REQUIRED, "id of the line that it stands on"),
-    choice("protocol", (DLT645, MODBUS), REQUIRED, "what it speaks"),
+    choice("protocol", (DLT645, DLT645_1997, MODBUS, CJT188), REQUIRED, "what it speaks"),
     whole("response_delay_ms", 0, 60_000, 40, "silence before its answer; the standard: 20 to 500"),
+)
+_METER_RULES = (
+    *_ANY_METER_RULES,
     choice("phases", tuple(range(1, PHASES_MAX + 1)), 3, "phases fitted, from the first"),
     whole("seed", 0, 2**32, 1, "of its load; meters of one seed show the same values"),
     whole("power_min_w", 1, 20_000, 200, "lowest power of a phase"),
     whole("power_max_w", 2, 20_000, 3000, "highest power of a phase"),
 )
-_DLT645_RULES = (
-    *_METER_RULES,
+_ADDRESS_RULES = (
     matching(
         "address", is_meter_address, "12 digits, not all 9", REQUIRED, "its number on the line"
     ),
     whole("tariffs", 0, TARIFFS_MAX, TARIFFS_MAX, "rates that it keeps"),
-    whole("preamble", 0, PREAMBLE_MAX, 4, "FE bytes before its answer"),
     whole("cut", 1, CUT_SIZE_MAX, CUT_SIZE, "payload bytes of one reply; more go in parts"),
     whole("utc_offset_min", -720, 840, 0, "its clock minus UTC, in minutes"),
+)
+_DLT645_RULES = (
+    *_METER_RULES,
+    *_ADDRESS_RULES,
+    whole("preamble", 0, PREAMBLE_MAX, 4, "FE bytes before its answer"),
     texts("refuses", _is_identifier, "identifiers of 8 hex digits", (), "answered with ERR 02"),
+    whole("clock_offset_s", -86_400, 86_400, 0, "how far its clock is off at the start"),
+    whole(
+        "clock_drift_ppm", -DRIFT_PPM_MAX, DRIFT_PPM_MAX, 0, "how fast that grows, in millionths"
+    ),
+    texts(
+        "passwords",
+        _is_password,
+        "a level, a colon and six digits, such as '2:123456'",
+        (),
+        "without any, nobody may change anything",
+    ),
+    texts(
+        "relay_actions",
+        ACTION_BY_NAME.__contains__,
+        "actions (" + ", ".join(ACTION_BY_NAME) + ")",
+        (),
+        "what a password may do with its relay",
+    ),
+)
+_DLT645_1997_RULES = (
+    *_METER_RULES,
+    *_ADDRESS_RULES,
+    whole("preamble", 0, PREAMBLE_MAX, 0, "FE bytes before its answer"),
+    flag("echoes_wildcard", False, "an AA address comes back as it was asked"),
+    flag("answers_broadcast", False, "it answers reads at 99..99"),
+    flag("has_separators", False, "AA behind each item of a block"),
 )
 _MODBUS_RULES = (
     *_METER_RULES,
     whole("unit", 1, 247, REQUIRED, "its number on the line"),
     choice("model", _models(), REQUIRED, "its register map"),
 )
-RULES_BY_PROTOCOL = {DLT645: _DLT645_RULES, MODBUS: _MODBUS_RULES}
+_CJT188_RULES = (
+    *_ANY_METER_RULES,
+    *cjt188.RULES,
+    whole("preamble", 0, cjt188_meter.PREAMBLE_MAX, 4, "FE bytes before its answer"),
+    whole("hourly", 0, 100_000, 12, "hundredths of a m3, and of a kWh, that it counts in an hour"),
+)
+RULES_BY_PROTOCOL = {
+    DLT645: _DLT645_RULES,
+    DLT645_1997: _DLT645_1997_RULES,
+    MODBUS: _MODBUS_RULES,
+    CJT188: _CJT188_RULES,
+}
 FAULT_RULES = (
     text("line", REQUIRED, "id of the line"),
     choice("kind", KINDS, REQUIRED, "what happens to an answer"),
@@ -161,6 +217,13 @@ def _meter(row: object, where: str) -> MeterPlan:
         table = {key: value for key, value in table.items() if key == "protocol"}
         rules = tuple(rule for rule in rules if rule.name == "protocol")
     settings = read_table(table, rules, where)
+    if protocol == CJT188:
+        cjt188.read_dialect(settings, where)
+        if registers:
+            raise SettingError(
+                f"{where}: registers is not allowed; a CJ/T 188 meter's follow the clock"
+            )
+        return MeterPlan(settings, {}, None)
     if settings["power_min_w"] >= settings["power_max_w"]:
         raise SettingError(
             f"{where}: power_max_w = {settings['power_max_w']} is not allowed; "

@@ -13,15 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
+from hil.cjt188_meter import Cjt188Meter
 from hil.faults import Fault
 from hil.line import Line
 from hil.load import Load
 from hil.meter import Dlt645Meter
+from hil.meter_1997 import Dlt645Meter1997
+from hil.meter_port import MeterPort
 from hil.modbus_station import ModbusMeter, ModbusStation
-from hil.scenario import BLANK, MeterPlan, Scenario, Settings, read_scenario
+from hil.scenario import BLANK, CJT188, DLT645_1997, MeterPlan, Scenario, Settings, read_scenario
+from protocols.cjt188.settings import read_dialect
+from protocols.dlt645.relay import ACTION_BY_NAME, RelayTerms
 from protocols.errors import BusbarError, SettingError
 
 Log = Callable[[dict[str, object]], None]
+Meter = Dlt645Meter | Dlt645Meter1997 | ModbusMeter | Cjt188Meter
 
 WATCH_INTERVAL_S = 1.0  # how soon a line that broke down ends the program
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -43,7 +49,7 @@ class World:
         self, scenario: Scenario, clock: Callable[[], int] = utc_ms, log: Log | None = None
     ) -> None:
         """SettingError when a fixed register does not fit its meter."""
-        self.meters: dict[tuple[str, str], Dlt645Meter | ModbusMeter] = {}
+        self.meters: dict[tuple[str, str], Meter] = {}
         self.lines: dict[str, Line] = {}
         self._stations: list[tuple[ModbusStation, Line]] = []
         self._stack = ExitStack()
@@ -71,7 +77,7 @@ class World:
         )
         here = [meter for (line_id, _), meter in self.meters.items() if line_id == settings["id"]]
         for meter in here:
-            if isinstance(meter, Dlt645Meter):
+            if isinstance(meter, MeterPort | Cjt188Meter):
                 line.attach(meter)
         units = [meter for meter in here if isinstance(meter, ModbusMeter)]
         if units:
@@ -108,10 +114,18 @@ class World:
         return totals
 
 
-def _build_meter(
-    plan: MeterPlan, clock: Callable[[], int], log: Log | None
-) -> Dlt645Meter | ModbusMeter:
+def _build_meter(plan: MeterPlan, clock: Callable[[], int], log: Log | None) -> Meter:
     settings = plan.settings
+    if settings["protocol"] == CJT188:
+        return Cjt188Meter(
+            settings["address"],
+            read_dialect(settings, plan.name),
+            clock,
+            hourly=settings["hourly"],
+            response_delay_s=settings["response_delay_ms"] / 1000,
+            preamble=settings["preamble"],
+            log=log,
+        )
     power = (settings["power_min_w"], settings["power_max_w"])
     delay_s = settings["response_delay_ms"] / 1000
     seed, phases = settings["seed"], settings["phases"]
@@ -120,9 +134,25 @@ def _build_meter(
         unit = settings["unit"]
         return ModbusMeter(unit, plan.model, load, clock, response_delay_s=delay_s, log=log)
     offset_ms = settings["utc_offset_min"] * 60_000
+    load = Load(seed, phases, settings["tariffs"], power_w=power, utc_offset_ms=offset_ms)
+    if settings["protocol"] == DLT645_1997:
+        habits = ("echoes_wildcard", "answers_broadcast", "has_separators")
+        return Dlt645Meter1997(
+            settings["address"],
+            load,
+            clock,
+            response_delay_s=delay_s,
+            preamble=settings["preamble"],
+            cut=settings["cut"],
+            utc_offset_ms=offset_ms,
+            log=log,
+            **{habit: settings[habit] for habit in habits},
+        )
+    passwords = {int(one[0]): one[2:] for one in settings["passwords"]}
+    actions = tuple(ACTION_BY_NAME[name] for name in settings["relay_actions"])
     return Dlt645Meter(
         settings["address"],
-        Load(seed, phases, settings["tariffs"], power_w=power, utc_offset_ms=offset_ms),
+        load,
         clock,
         response_delay_s=delay_s,
         preamble=settings["preamble"],
@@ -130,15 +160,19 @@ def _build_meter(
         utc_offset_ms=offset_ms,
         refuses=tuple(settings["refuses"]),
         log=log,
+        clock_offset_ms=settings["clock_offset_s"] * 1000,
+        clock_drift_ppm=settings["clock_drift_ppm"],
+        passwords=passwords,
+        relay_terms=RelayTerms(actions, tuple(passwords), False),
     )
 
 
-def _pin(meter: Dlt645Meter | ModbusMeter, plan: MeterPlan, where: str) -> None:
+def _pin(meter: Meter, plan: MeterPlan, where: str) -> None:
     for key, value in plan.registers.items():
         try:
-            if isinstance(meter, Dlt645Meter):
+            if isinstance(meter, MeterPort):
                 meter.pin(key, None if value == BLANK else value)
-            elif isinstance(value, int):
+            elif isinstance(meter, ModbusMeter) and isinstance(value, int):
                 meter.pin(key, value)
             else:
                 raise SettingError("a Modbus register takes a whole number")

@@ -14,9 +14,11 @@ from hil.line import Line
 from hil.load import Load
 from hil.meter import Dlt645Meter
 from hil.pseudo_tty import LinkError
+from protocols.dlt645.controls import Function
 from protocols.dlt645.deframer import Deframer
 from protocols.dlt645.exchange import ASKED, Exchange, read
-from protocols.dlt645.frame import Frame, Function, decode_frame
+from protocols.dlt645.frame import Frame, decode_frame
+from protocols.dlt645.identifiers import identifier_bytes
 from protocols.errors import CallerError
 from tests.hil.masters import DEADLINE_S, FakeClock, Master
 
@@ -182,7 +184,7 @@ def test_a_paced_echo_comes_while_the_bytes_are_sent(make_line: MakeLine) -> Non
 def test_two_who_answer_at_once_destroy_each_other(make_line: MakeLine, paced: bool) -> None:
     one, two = make_meter("000000000161"), make_meter("000000000261")
     line = make_line(one, two, paced=paced, baud=19200)
-    exchange = Exchange("AAAAAAAAAA61", Function.READ, "00010000")
+    exchange = Exchange(Frame("AAAAAAAAAA61", Function.READ, identifier_bytes("00010000")))
     with Master(line.link) as master:
         heard = master.ask(exchange.request.to_bytes(), REPLY_SIZE)
         assert master.is_quiet()

@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 
 from hil.load import DAY_MS, Load
-from hil.meter import CUT_SIZE_MAX, Dlt645Meter, Value
+from hil.meter import Dlt645Meter
+from hil.meter_quantities import Value
+from protocols.dlt645.answers import CUT_SIZE_MAX
+from protocols.dlt645.controls import Function
 from protocols.dlt645.deframer import Deframer
-from protocols.dlt645.exchange import DONE, Exchange, identifier_bytes, read
-from protocols.dlt645.frame import Frame, Function, decode_frame
-from protocols.dlt645.values import decode_values
+from protocols.dlt645.exchange import DONE, Exchange, read
+from protocols.dlt645.frame import Frame, decode_frame
+from protocols.dlt645.identifiers import identifier_bytes
+from protocols.dlt645.values import decode_items
 from protocols.errors import BusbarError, CallerError
-from tests.hil.masters import FakeClock
+from tests.hil.masters import ADDRESS, FakeClock, ask
 
 VECTORS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "dlt645.json").read_text(), parse_float=Decimal
 )["vectors"]
-ADDRESS = "123456789012"
 # What the meter of these captures holds, and how its reply is then due to look, byte for byte.
 EXCHANGES = [
     (ask, reply)
@@ -40,12 +43,6 @@ def make(address: str = ADDRESS, **options: Any) -> Dlt645Meter:
     return Dlt645Meter(address, Load(1), FakeClock(), **options)
 
 
-def ask(meter: Dlt645Meter, address: str, control: int, data: bytes = b"") -> Frame | None:
-    replies = meter.feed(Frame(address, control, data).to_bytes())
-    assert len(replies) <= 1
-    return decode_frame(replies[0][1]) if replies else None
-
-
 def read_di(meter: Dlt645Meter, di: str, address: str = ADDRESS) -> Frame | None:
     return ask(meter, address, Function.READ, identifier_bytes(di))
 
@@ -54,7 +51,7 @@ def values(meter: Dlt645Meter, di: str) -> list[Any]:
     frame = read_di(meter, di)
     assert frame is not None and frame.control == 0x91
     return [
-        None if quantity is None else quantity.value for _, quantity in decode_values(frame.data)
+        None if quantity is None else quantity.value for _, quantity in decode_items(frame.data)
     ]
 
 
@@ -180,15 +177,9 @@ def test_a_read_of_a_wrong_length_is_error_01() -> None:
     assert ask(make(), ADDRESS, 0x12, b"\x00\x00\x01\x00") == Frame(ADDRESS, 0xD2, b"\x01")
 
 
-@pytest.mark.parametrize("function", [0x03, 0x14, 0x17, 0x1C, 0x1D])
-def test_orders_and_writes_are_refused_and_never_to_a_wildcard(function: int) -> None:
-    data = bytes(16)
-    assert ask(make(), ADDRESS, function, data) == Frame(ADDRESS, function | 0xC0, b"\x02")
-    assert ask(make(), "AAAAAAAAAAAA", function, data) is None
-
-
-@pytest.mark.parametrize("function", [0x00, 0x08, 0x15, 0x1E, 0x1F])
-def test_broadcasts_and_vendor_codes_get_silence(function: int) -> None:
+@pytest.mark.parametrize("function", [0x00, 0x02, 0x08, 0x1E, 0x1F, 0x51, 0x31, 0x5C])
+def test_what_is_no_request_gets_silence(function: int) -> None:
+    assert ask(make(), ADDRESS, function, identifier_bytes("00010000")) is None
     assert ask(make(), ADDRESS, function, bytes(6)) is None
 
 
@@ -337,6 +328,19 @@ def test_joined_parts_equal_the_block_wherever_they_are_cut(cut: int) -> None:
     assert parts == -(-20 // cut)
 
 
+def test_a_block_is_of_one_instant() -> None:
+    """However long the meter takes over it."""
+    clock = FakeClock()
+
+    def hurried() -> int:
+        clock.now_ms += 600_000
+        return clock.now_ms
+
+    for block in ("0001FF00", "0003FF00", "0203FF00"):
+        total, *others = values(Dlt645Meter(ADDRESS, Load(1), hurried), block)
+        assert total == sum(others)
+
+
 def test_a_lost_part_can_be_asked_for_again_and_stays_of_one_instant() -> None:
     clock = FakeClock()
     meter = Dlt645Meter(ADDRESS, Load(1), clock, cut=8)
@@ -381,7 +385,7 @@ def test_a_request_that_broke_off_is_forgotten_after_a_silence() -> None:
 def test_its_frames_survive_our_own_exchange() -> None:
     """An exchange of the product accepts what the meter says, and nothing is a stray."""
     meter = make()
-    exchange = Exchange("AAAAAAAAAA12", Function.READ, "02030000")
+    exchange = Exchange(Frame("AAAAAAAAAA12", Function.READ, identifier_bytes("02030000")))
     for _, reply in meter.feed(exchange.request.to_bytes()):
         for frame in Deframer().feed(reply):
             exchange.receive(frame)

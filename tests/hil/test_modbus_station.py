@@ -1,5 +1,6 @@
 """Modbus meters on a virtual line: what pymodbus's server says for them, and to whom."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from hil.line import BITS_PER_BYTE, Line
 from hil.load import EPOCH_MS, Load
 from hil.meter import Dlt645Meter
 from hil.modbus_station import (
+    HOST,
     ModbusMeter,
     ModbusStation,
     ModbusStationError,
@@ -54,7 +56,7 @@ def make(model: str = MODELS[0], unit: int = 17, **options: Any) -> ModbusMeter:
 
 def register(**changes: Any) -> Register:
     one = Register(
-        "r", Obis(1, 0, 1, 8, 0, 255), 0, "uint16", 1, 0, None, "1", Kind.INSTANTANEOUS, ()
+        "r", Obis(1, 0, 1, 8, 0, 255), 0, "uint16", 1, 0, None, "1", Kind.INSTANTANEOUS, (), 3, ()
     )
     return one._replace(**changes)
 
@@ -87,7 +89,7 @@ def test_the_models_own_decoder_reads_back_what_the_load_shows(name: str) -> Non
     if name == "chint-dtsu666":
         meter.pin("ct_ratio", 40)
     model = meter.model
-    readings = decode_registers(model, model.registers, meter.words(now_ms))
+    readings = decode_registers(model, model.registers, meter.words(model.function, now_ms))
     assert len(readings) == len(model.registers)
     shown = Load(2, 3, 0, energy_step_wh=1).shown(now_ms)
     checked = 0
@@ -130,7 +132,7 @@ def test_registers_hold_their_number_in_the_models_word_order(
     assert encode_register(one, "big", digits) == words
     assert encode_register(one, "little", digits) == words[::-1]
     for order in ("big", "little"):
-        model = Model("m", "m", 3, order, (one,))
+        model = Model("m", "m", 3, order, (one,), 125, 8, ())
         held = dict(enumerate(encode_register(one, order, digits)))
         assert decode_registers(model, (one,), held)[0].quantity.value == digits
 
@@ -176,13 +178,61 @@ def test_every_span_that_the_product_would_ask_for_is_served(
     line = serve(meter)
     words: dict[int, int] = {}
     with Master(line.link) as master:
-        for address, count in plan_spans(meter.model.registers):
-            reply = master.ask(request(17, meter.model.function, address, count), 5 + 2 * count)
+        for function, address, count in plan_spans(meter.model.registers):
+            reply = master.ask(request(17, function, address, count), 5 + 2 * count)
             assert reply == frame(reply[:-2]) and reply[2] == 2 * count
-            words |= words_of(reply[3:-2], address)
-    now_ms = FakeClock()()
-    due = decode_registers(meter.model, meter.model.registers, meter.words(now_ms))
-    assert decode_registers(meter.model, meter.model.registers, words) == due
+            words |= words_of(reply[3:-2], address, function)
+    model = meter.model
+    due = decode_registers(model, model.registers, meter.words(model.function, FakeClock()()))
+    assert len(due) > 20
+    assert decode_registers(model, model.registers, words) == due
+
+
+def test_holding_and_input_registers_are_two_areas(serve: Callable[..., Line]) -> None:
+    """One model with both: an address may stand in both, in one, or in a gap of one."""
+    model = load_model(MODELS[0])
+    rows = (
+        register(name="holding", address=0, function=3),
+        register(name="far", address=4, function=3),
+        register(name="input", address=0, function=4),
+        register(name="wide", address=3, function=4, type="float64", resolution=0),
+    )
+    meter = ModbusMeter(17, model._replace(registers=rows), Load(2, 3, 0), FakeClock())
+    for name, value in (("holding", 1), ("far", 2), ("input", 3), ("wide", 2**53 - 1)):
+        meter.pin(name, value)
+    wide = bytes.fromhex("433fffffffffffff")
+    line = serve(meter)
+    with Master(line.link) as master:
+        for function, address, words in (
+            (3, 0, "0001 0000 0000 0000 0002"),
+            (4, 0, "0003 0000 0000" + wide.hex()),
+            (4, 1, "0000"),
+            (3, 4, "0002"),
+        ):
+            data = bytes.fromhex(words)
+            due = frame(bytes((17, function, len(data))) + data)
+            asked = request(17, function, address, len(data) // 2)
+            assert master.ask(asked, len(due)) == due
+        assert master.ask(request(17, 3, 4, 2), 5) == frame(b"\x11\x83\x02")
+        assert master.ask(request(17, 4, 5, 3), 5) == frame(b"\x11\x84\x02")
+
+
+def test_over_tcp_it_answers_the_same() -> None:
+    """With the transaction of the request, one after the other and on a second connection."""
+    meter = make()
+    meter.pin("voltage_l1", 2301)
+    station = ModbusStation([meter])
+    port = station.start_tcp()
+    try:
+        for transaction in (1, 0xFFFF):
+            with socket.create_connection((HOST, port), timeout=5) as connection:
+                for function, due in ((4, "0007 1104044366199a"), (3, "0003 118301")):
+                    head = transaction.to_bytes(2, "big") + bytes(2)
+                    body = bytes((17, function, 0, 0, 0, 2))
+                    connection.sendall(head + bytes((0, len(body))) + body)
+                    assert connection.recv(300) == head + bytes.fromhex(due)
+    finally:
+        station.stop()
 
 
 @pytest.mark.parametrize(

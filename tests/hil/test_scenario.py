@@ -41,13 +41,13 @@ def test_a_short_file_gets_the_defaults(tmp_path: Path) -> None:
 
 
 def test_a_world_is_built_as_the_file_says(tmp_path: Path) -> None:
-    registers = 'registers = { "00010000" = 5, "02010200" = "blank", "00900200" = "00001234" }\n'
+    registers = 'registers = { "00010000" = 5, "02010200" = "blank", "00900300" = "00001234" }\n'
     text = LINE + "baud = 9600\necho = true\n" + METER + UNIT + "registers = { ct_ratio = 40 }\n"
     world = World(parse(tmp_path, text))
     assert world.lines["l1"].link == tmp_path / "tty1"
     assert (world.lines["l1"].baud, world.lines["l1"].echo) == (9600, True)
     assert set(world.meters) == {("l1", "000000000161"), ("l1", "17")}
-    with pytest.raises(SettingError, match="00900200"):
+    with pytest.raises(SettingError, match="00900300"):
         World(parse(tmp_path, LINE + METER + registers))
 
 

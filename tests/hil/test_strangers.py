@@ -4,8 +4,11 @@ Our meters and our agent share one codec and would share its mistakes; these do 
 """
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,16 +18,23 @@ from pymodbus.client import ModbusSerialClient
 from hil.line import Line
 from hil.load import Load
 from hil.meter import Dlt645Meter
-from hil.modbus_station import ModbusMeter, ModbusStation
+from hil.modbus_station import HOST, ModbusMeter, ModbusStation
 from protocols.dlt645.exchange import read
+from protocols.dlt645.identifiers import identifier_bytes
 from protocols.dlt645.values import decode_readings
-from tests.hil.masters import FakeClock, Master, load_model
+from tests.hil.masters import ADDRESS, FakeClock, Master, ask, load_model, make_meter, shown
 
 pytestmark = pytest.mark.stranger
 
-ADDRESS = "123456789012"
 WIRE_ADDRESS = "129078563412"  # the library takes and gives addresses low byte first
 UNIT = 17
+OTHER_MASTER = Path(__file__).parents[2] / "build" / "python-dlt645"
+READ_WITH_OTHER_MASTER = """
+import sys, dlt645, serial
+port = serial.Serial(sys.argv[1], 2400, timeout=5)
+address = dlt645.get_addr(port)
+print(address, dlt645.get_active_energy(address, port))
+"""
 VALUES = {
     "00010000": (12345678, Decimal("123456.78")),
     # It takes every energy for a signed one, so 800000.00 and above would come out negative.
@@ -100,6 +110,95 @@ def test_a_foreign_master_takes_our_refusal_for_no_value(
         client.disconnect()
 
 
+WRITES: tuple[tuple[str, str, str], ...] = (
+    ("04001401", "0005", "02563412"),
+    ("04000103", "20", "02563412"),
+    ("04000B01", "0122", "02563412"),
+)
+NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+
+
+# What it sends as documents print it comes to us in the wrong order, or as a wrong code.
+WRONG_ORDERS: dict[str, Callable[[Any], object]] = {
+    "time": lambda client: client.broadcast_time_sync(NOON + timedelta(minutes=1)),
+    "daily freeze": lambda client: client.freeze(99, 99, 12, 30),
+    "monthly freeze": lambda client: client.freeze(99, 1, 12, 30),
+    "4800 bit/s": lambda client: client.change_baud_rate(4800),
+    "9600 bit/s": lambda client: client.change_baud_rate(9600),
+    "19200 bit/s": lambda client: client.change_baud_rate(19200),
+    "clear demand": lambda client: client.clear_demand(0x01010000, "02563412"),
+    "clear meter": lambda client: client.clear_meter("02563412"),
+    "password": lambda client: client.change_password("02563412", "02111111"),
+}
+# Right, or right by chance.
+RIGHT_ORDERS: dict[str, Callable[[Any], object]] = {
+    "freeze": lambda client: client.freeze(99, 99, 99, 99),
+    "1200 bit/s": lambda client: client.change_baud_rate(1200),
+    "clear events": lambda client: client.clear_event("02563412"),
+    "address": lambda client: client.write_address("050000000000"),
+}
+
+
+def test_a_foreign_master_writes_to_our_meter_and_orders_things(
+    make_line: Callable[..., Line],
+) -> None:
+    """Judged by our meter's state, because its own results do not tell a refusal."""
+    meter = make_meter(FakeClock(int(NOON.timestamp()) * 1000))
+    client = client_at(make_line(meter))
+    try:
+        for di, value, password in WRITES:
+            client.write_04(int(di, 16), value, password)
+            reply = ask(meter, ADDRESS, 0x11, identifier_bytes(di))
+            assert reply is not None and reply.data[4:][::-1].hex() == value
+        client.write_04(0x04001401, "0007", "02999999")
+        assert shown(meter, "04001401") == [5]
+        # It reads the time from the wrong end, and wants a moment there: 05-06-04 03:25.
+        meter.pin("01010000", bytes.fromhex("452301" + "0506040325"))
+        assert Decimal(str(client.read_01(0x01010000).value.value)) == Decimal("1.2345")
+        meter.unpin("01010000")
+        changed = []
+        for name, call in (WRONG_ORDERS | RIGHT_ORDERS).items():
+            before = _state(meter)
+            call(client)
+            # A broadcast is over when it hears the answer to a read.
+            assert client.read_00(0x00010000) is not None
+            if _state(meter) != before:
+                changed.append(name)
+        assert changed == list(RIGHT_ORDERS)
+    finally:
+        client.disconnect()
+
+
+def _state(meter: Dlt645Meter) -> list[object]:
+    identifiers = ("0400010C", "01010000", "00010000", "05000001", "05010001", "03300300")
+    return [
+        meter.name,
+        meter.rate,
+        meter.access.lets_in(2, "123456"),
+        *(shown(meter, di) for di in identifiers),
+    ]
+
+
+def test_another_foreign_master_finds_and_reads_our_meter(
+    make_line: Callable[..., Line], require: Callable[..., None]
+) -> None:
+    """Its module has the name of the other one's, so it lives in a folder of its own. It drops FE
+    and cuts at 16 inside a frame: the value is chosen to have neither."""
+    require(OTHER_MASTER)
+    meter = Dlt645Meter(ADDRESS, Load(1), FakeClock())
+    meter.pin("00000000", 2345678)
+    line = make_line(meter)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_WITH_OTHER_MASTER, str(line.link)],
+        env={"PYTHONPATH": str(OTHER_MASTER)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stdout.split() == [ADDRESS, "23456.78"], done.stderr
+
+
 def test_a_foreign_meter_answers_on_our_line(make_line: Callable[..., Line]) -> None:
     line = make_line(paced=True, baud=9600)
     tty = line.attach_external("foreign", delay_of=lambda request: 0.03)
@@ -136,6 +235,31 @@ def test_mbpoll_reads_our_modbus_meter(
         ("[2]", "231.2"),
         ("[4]", "0"),
     ]
+
+
+def test_mbpoll_reads_our_modbus_meter_over_tcp(require: Callable[..., None]) -> None:
+    require("mbpoll")
+    meter = ModbusMeter(UNIT, load_model("eastron-sdm630"), Load(2, 3, 0), FakeClock())
+    meter.pin("voltage_l1", 2301)
+    meter.pin("voltage_l2", 2312)
+    station = ModbusStation([meter])
+    port = station.start_tcp()
+    try:
+        command = ["mbpoll", "-m", "tcp", "-p", str(port), "-a", str(UNIT), "-0", "-1", "-q"]
+        reads = ["-r", "0", "-c", "2", "-t", "3:float", "-B"]
+        done = subprocess.run(
+            [*command, *reads, HOST], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        rows = [row.split(":") for row in done.stdout.splitlines() if row.startswith("[")]
+        assert [value.strip() for _, value in rows] == ["230.1", "231.2"]
+        reads = ["-r", "1000", "-c", "1", "-t", "3"]
+        done = subprocess.run(
+            [*command, *reads, HOST], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert "Illegal data address" in done.stdout + done.stderr
+    finally:
+        station.stop()
 
 
 def test_pymodbus_reads_our_modbus_meter_between_frames_of_the_other_protocol(
