@@ -26,6 +26,7 @@ from edge.line import budget
 from edge.line.line import Line
 from edge.line.port import SerialPort
 from edge.meters.drivers import build_driver
+from edge.meters.learned import Learned
 from edge.meters.models import load_models
 from edge.orders.executor import OrderJob
 from edge.orders.inbox import Inbox
@@ -59,7 +60,10 @@ class Agent:
         events = event_queue()
         self._journal = Journal(gateway["state_dir"], settings.journal["size_mb_max"])
         self._writer = Writer(self._journal, settings.journal, clock, lambda head: _wake(events))
-        self._workers = {line["id"]: self._build_worker(line, models) for line in settings.lines}
+        learned = Learned(gateway["state_dir"], clock)
+        self._workers = {
+            line["id"]: self._build_worker(line, models, learned) for line in settings.lines
+        }
         self._line_of = {meter["id"]: meter["line"] for meter in settings.meters}
         addresses = {meter["id"]: meter_address(meter) for meter in settings.meters}
         self._inbox = Inbox(
@@ -166,11 +170,13 @@ class Agent:
             ],
         }
 
-    def _build_worker(self, line: dict[str, Any], models: dict[str, Any]) -> LineWorker:
+    def _build_worker(
+        self, line: dict[str, Any], models: dict[str, Any], learned: Learned
+    ) -> LineWorker:
         port = SerialPort(line["port"], line["baud"], line["parity"], line["stop_bits"])
         character = budget.line_character_s(line)
         watches = {
-            meter["id"]: MeterWatch(meter, build_driver(meter, models))
+            meter["id"]: MeterWatch(meter, build_driver(meter, models, learned))
             for meter in self._settings.meters
             if meter["line"] == line["id"]
         }
@@ -208,6 +214,7 @@ def _meter_status(name: str, watch: MeterWatch) -> dict[str, Any]:
         "meter": name,
         "line": watch.line_id,
         "protocol": watch.protocol,
+        "edition": getattr(watch.driver, "edition", 0),  # of DL/T 645; 0: not known, or none
         "address": watch.driver.address,
         "period_s": watch.period_s,
         "state": "silent" if watch.failures else "answering" if watch.sweeps else "waiting",

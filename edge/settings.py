@@ -7,16 +7,22 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from protocols.dlt645.exchange import identifier_bytes
+from edge.meters.dlt645_quantities import EDITION_AUTO, EDITIONS, check_readable
+from protocols.cjt188 import settings as cjt188
+from protocols.cjt188.values import codes_of
 from protocols.dlt645.frame import is_meter_address
-from protocols.dlt645.identifiers import identifier_of
+from protocols.dlt645.identifiers import identifier_bytes
 from protocols.errors import BusbarError, SettingError
 from protocols.obis import Obis
 from protocols.settings import REQUIRED, choice, flag, matching, read_table, text, texts, whole
 from protocols.topics import is_name
 
 DLT645 = "dlt645-2007"
-MODBUS = "modbus"
+MODBUS = "modbus"  # RTU, on a tty or through a serial server
+MODBUS_TCP = "modbus-tcp"
+CJT188 = "cjt188"  # water, gas and heat meters
+PROTOCOLS = (DLT645, MODBUS, MODBUS_TCP, CJT188)
+_TCP_PORT = "socket://"
 _NAME = "1 to 32 of a-z, 0-9 and -, not starting with -"
 METERS_MAX = 1024
 LINES_MAX = 32
@@ -28,7 +34,7 @@ def is_meter_id(value: str) -> bool:
 
 
 def is_quantity(value: str) -> bool:
-    """Whether a text is an OBIS code, or a DL/T 645 identifier of 8 hex digits."""
+    """Whether a text is an OBIS code, or a DL/T 645 identifier of 8 hex digits, or 4 of 1997."""
     try:
         Obis.from_text(value) if ":" in value else identifier_bytes(value)
     except BusbarError:
@@ -98,34 +104,59 @@ _METER_RULES = (
         "id", is_meter_id, "1 to 64 printable characters without spaces", REQUIRED, "our name of it"
     ),
     text("line", REQUIRED, "id of its line"),
-    choice("protocol", (DLT645, MODBUS), REQUIRED, "what it speaks"),
+    choice("protocol", PROTOCOLS, REQUIRED, "what it speaks"),
     whole("period_s", 1, 86_400, 900, "poll period, aligned to the wall clock"),
 )
-_OBIS_TEXTS = "OBIS codes (1-0:1.8.0) or, for DL/T 645, identifiers of 8 hex digits (0001FF00)"
+_OBIS_TEXTS = (
+    "OBIS codes (1-0:1.8.0) or, for DL/T 645, identifiers of 8 hex digits (0001FF00), or 4 of"
+    " edition 1997 (901F)"
+)
 DLT645_METER_RULES = (
     *_METER_RULES,
     matching("address", is_meter_address, "12 digits, not the broadcast", REQUIRED, "on the bus"),
+    choice("edition", tuple(EDITIONS), EDITION_AUTO,
+           "of DL/T 645; auto asks as in 2007, and as in 1997 when the meter is silent"),
     texts("quantities", is_quantity, _OBIS_TEXTS, (
         "1-0:1.8.0", "1-0:1.8.1", "1-0:1.8.2", "1-0:1.8.3", "1-0:1.8.4", "1-0:2.8.0",
         "1-0:32.7.0", "1-0:31.7.0", "1-0:16.7.0", "1-0:13.7.0",
     ), "what is read"),
 )  # fmt: skip
-MODBUS_METER_RULES = (
-    *_METER_RULES,
-    whole("unit", 1, 247, REQUIRED, "unit on the bus"),
+_MODEL_RULES = (
     text("model", REQUIRED, "a meter model's name, such as eastron-sdm630"),
     texts(
         "quantities", is_quantity, _OBIS_TEXTS, None, "what is read; without it, the whole model"
     ),
 )
+MODBUS_METER_RULES = (
+    *_METER_RULES,
+    whole("unit", 1, 247, REQUIRED, "unit on the bus"),
+    *_MODEL_RULES,
+)
+MODBUS_TCP_METER_RULES = (
+    *_METER_RULES,
+    # 0 and 255 name the device itself (Modbus Messaging on TCP/IP 1.0b, 4.4.2.1).
+    whole("unit", 0, 255, REQUIRED, "unit behind the port; 255 or 1 where there is but one"),
+    *_MODEL_RULES,
+)
+CJT188_METER_RULES = (
+    *_METER_RULES,
+    *cjt188.RULES,
+    texts("quantities", is_quantity, "OBIS codes (8-0:1.0.0)", None,
+          "what is kept; without it, all that it shows"),
+)  # fmt: skip
+_METER_RULES_BY_PROTOCOL = {
+    DLT645: DLT645_METER_RULES,
+    MODBUS: MODBUS_METER_RULES,
+    MODBUS_TCP: MODBUS_TCP_METER_RULES,
+    CJT188: CJT188_METER_RULES,
+}
 RULES = {
     "gateway": GATEWAY_RULES,
     "mqtt": MQTT_RULES,
     "journal": JOURNAL_RULES,
     "uplink": UPLINK_RULES,
     "line": LINE_RULES,
-    "meter (dlt645-2007)": DLT645_METER_RULES,
-    "meter (modbus)": MODBUS_METER_RULES,
+    **{f"meter ({name})": rules for name, rules in _METER_RULES_BY_PROTOCOL.items()},
 }
 _SECTIONS = ("gateway", "mqtt", "journal", "uplink", "line", "meter")
 
@@ -175,6 +206,7 @@ def _check(path: Path, table: dict[str, Any]) -> Settings:
     )
     _check_unique(meters, "meter", "id")
     _check_places(meters)
+    _check_tcp(lines, meters)
     return Settings(
         path,
         gateway,
@@ -196,13 +228,13 @@ def _rows(table: dict[str, Any], name: str, most: int) -> list[Any]:
 def _check_meter(row: object, n: int, lines: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     where = f"[[meter]] {n + 1}"
     protocol = row.get("protocol") if isinstance(row, dict) else None
-    if protocol not in (DLT645, MODBUS, None):
+    if protocol is not None and protocol not in PROTOCOLS:
         # Before its keys are judged: they follow from the protocol.
         raise SettingError(
             f"{where}: protocol = {protocol!r} is not allowed;"
-            f" it must be one of {DLT645!r}, {MODBUS!r}"
+            " it must be one of " + ", ".join(repr(one) for one in PROTOCOLS)
         )
-    meter = read_table(row, MODBUS_METER_RULES if protocol == MODBUS else DLT645_METER_RULES, where)
+    meter = read_table(row, _METER_RULES_BY_PROTOCOL[protocol or DLT645], where)
     names = [line["id"] for line in lines]
     if meter["line"] not in names:
         raise SettingError(
@@ -210,16 +242,26 @@ def _check_meter(row: object, n: int, lines: tuple[dict[str, Any], ...]) -> dict
             + ", ".join(names)
         )
     for quantity in meter["quantities"] or ():
-        if protocol == MODBUS and ":" not in quantity:
+        if protocol != DLT645 and ":" not in quantity:
             raise SettingError(
                 f"{where}: quantities: {quantity!r} is not allowed; it must be an OBIS code"
             )
-        if protocol == DLT645 and ":" in quantity and not identifier_of(Obis.from_text(quantity)):
-            raise SettingError(
-                f"{where}: quantities: {quantity!r} is not allowed; "
-                "DL/T 645-2007 has no identifier for it"
-            )
+        if protocol == DLT645:
+            check_readable(quantity, meter["edition"], where)
+    if protocol == CJT188:
+        _check_cjt188(meter, where)
     return meter
+
+
+def _check_cjt188(meter: dict[str, Any], where: str) -> None:
+    """A dialect that there is, and quantities that such a meter shows."""
+    codes = codes_of(cjt188.read_dialect(meter, where))
+    for quantity in meter["quantities"] or ():
+        if Obis.from_text(quantity) not in codes:
+            raise SettingError(
+                f"{where}: quantities: {quantity!r} is not allowed; a {meter['meter_type']} meter"
+                " shows " + ", ".join(code.text() for code in codes)
+            )
 
 
 def _check_unique(rows: tuple[dict[str, Any], ...], name: str, key: str) -> None:
@@ -244,6 +286,25 @@ def _check_places(meters: tuple[dict[str, Any], ...]) -> None:
         places[place] = meter["id"]
 
 
+def _check_tcp(lines: tuple[dict[str, Any], ...], meters: tuple[dict[str, Any], ...]) -> None:
+    """Modbus TCP frames need a TCP port, and a line that carries them carries nothing else."""
+    ports = {line["id"]: line["port"] for line in lines}
+    speakers = {one["line"]: one["id"] for one in meters if one["protocol"] == MODBUS_TCP}
+    # The ports first: a line that cannot carry such frames is no reason against its other meters.
+    for meter in sorted(meters, key=lambda one: bool(one["protocol"] != MODBUS_TCP)):
+        line, protocol = meter["line"], meter["protocol"]
+        where = f"[[meter]] {meter['id']}: protocol = {protocol!r} is not allowed on line {line}"
+        if protocol == MODBUS_TCP and not ports[line].startswith(_TCP_PORT):
+            raise SettingError(
+                f"{where}; its port is {ports[line]!r} and must be {_TCP_PORT}host:port"
+            )
+        if protocol != MODBUS_TCP and line in speakers:
+            raise SettingError(
+                f"{where}; {speakers[line]} there is {MODBUS_TCP!r}, and all meters of such a"
+                " line must be"
+            )
+
+
 def meter_address(meter: dict[str, Any]) -> str:
-    """A meter's address on its line as text: 12 digits, or the Modbus unit."""
-    return str(meter["address"] if meter["protocol"] == DLT645 else meter["unit"])
+    """A meter's address on its line as text: 12 digits (CJ/T 188: 14), or the Modbus unit."""
+    return str(meter["address"] if "address" in meter else meter["unit"])

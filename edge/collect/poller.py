@@ -16,7 +16,7 @@ from edge.clock import Clock
 from edge.collect.schedule import Schedule
 from edge.line.line import Line
 from edge.line.port import PortLostError
-from edge.meters.drivers import Driver
+from edge.meters.driver import Driver
 from protocols.errors import BusbarError, LineError
 from protocols.readings import Reading, ReadingSet
 

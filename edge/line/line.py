@@ -98,9 +98,16 @@ class Line:
     def converse(self, conversation: Conversation, turnaround_ms: int = 0) -> None:
         """Carries out one exchange. NoAnswerError or PortLostError when it failed on the wire;
         errors of the conversation pass through."""
+        was_open = self.is_open
         self._ensure_open()
         try:
-            self._prepare(conversation, turnaround_ms / 1000)
+            try:
+                self._prepare(conversation, turnaround_ms / 1000)
+            except PortLostError:
+                if not was_open:
+                    raise
+                self._call_again()
+                self._prepare(conversation, turnaround_ms / 1000)
             self._exchange(conversation)
         except PortLostError:
             self._lose_port()
@@ -140,6 +147,12 @@ class Line:
             raise
         self.is_open = True
         self._reopen_ms = REOPEN_MS_FIRST
+
+    def _call_again(self) -> None:
+        """Opens the port anew, at once: whoever listens at a TCP port hangs up on an idle line, and
+        nothing was asked yet that could be lost."""
+        self._port.close()
+        self._port.open()
 
     def _lose_port(self) -> None:
         self._port.close()

@@ -6,7 +6,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from edge.settings import MODBUS
+from edge.settings import MODBUS, MODBUS_TCP
 from protocols.errors import SettingError
 from protocols.modbus.model import Model, read_model
 from protocols.obis import Obis
@@ -21,7 +21,7 @@ def load_models(meters: tuple[dict[str, Any], ...], config_path: Path) -> dict[s
     """
     models: dict[str, Model] = {}
     for meter in meters:
-        if meter["protocol"] != MODBUS:
+        if meter["protocol"] not in (MODBUS, MODBUS_TCP):
             continue
         name = meter["model"]
         if name not in models:

@@ -12,7 +12,7 @@ from itertools import islice
 
 from edge.clock import Clock
 from edge.line.line import Line, TooLateError
-from edge.meters.drivers import Driver
+from edge.meters.driver import Driver
 from protocols.errors import BusbarError, LineError, RefusedError, ValueFormatError
 from protocols.messages import EVIDENCE_FRAME_SIZE_MAX, EVIDENCE_MAX, Order, OrderState
 from protocols.readings import Reading

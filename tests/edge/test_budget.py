@@ -1,9 +1,15 @@
 """Line arithmetic, against numbers worked out by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from edge.line import budget
-from edge.meters.drivers import Dlt645Driver, build_driver
+from edge.meters.dlt645_driver import Dlt645Driver
+from edge.meters.drivers import build_driver
+from edge.meters.learned import Learned
+from tests.edge.fakes import FakeClock
+from tests.edge.test_drivers_modbus import TWO_SPANS
 
 
 @pytest.mark.parametrize(
@@ -16,7 +22,7 @@ def test_a_character_is_its_bits(baud: int, parity: str, stop_bits: int, bits: i
     assert budget.line_character_s(line) == pytest.approx(bits / baud)
 
 
-def test_a_sweep_costs_its_exchanges() -> None:
+def test_a_sweep_costs_its_exchanges(tmp_path: Path, clock: FakeClock) -> None:
     """Ten items of a DL/T 645 meter at 2400 bit/s take about three seconds."""
     character = budget.character_s(2400, "E", 1)
     one = budget.dlt645_read_s(character)
@@ -24,10 +30,11 @@ def test_a_sweep_costs_its_exchanges() -> None:
     settings = {
         "id": "m-1",
         "protocol": "dlt645-2007",
+        "edition": "2007",
         "address": "000000000161",
         "quantities": ["00010000"] * 10,
     }
-    driver = build_driver(settings, {})
+    driver = build_driver(settings, {}, Learned(tmp_path, clock))
     assert isinstance(driver, Dlt645Driver)
     assert driver.estimate_s(character) == pytest.approx(10 * one)
 
@@ -36,6 +43,22 @@ def test_modbus_counts_registers_and_silence() -> None:
     """8 + 5 bytes, two a register, and 3.5 characters."""
     character = budget.character_s(9600, "N", 1)
     assert budget.modbus_read_s(character, 10) == pytest.approx(36.5 * character + 0.1)
+
+
+@pytest.mark.parametrize("character", [11 / 600, 11 / 2400, 11 / 115200])
+def test_modbus_tcp_has_no_character_time(
+    tmp_path: Path, clock: FakeClock, character: float
+) -> None:
+    """Two spans are two round trips, whatever the line's settings say; over RTU they are more."""
+    settings = {"id": "m-1", "protocol": "modbus-tcp", "unit": 1, "model": "m", "quantities": None}
+    models = {"m": TWO_SPANS}
+    tcp = build_driver(settings, models, Learned(tmp_path, clock)).estimate_s(character)
+    assert tcp == pytest.approx(2 * budget.modbus_tcp_read_s())
+    assert tcp == pytest.approx(0.1)
+    settings["protocol"] = "modbus"
+    rtu = build_driver(settings, models, Learned(tmp_path, clock)).estimate_s(character)
+    assert rtu == pytest.approx(2 * budget.modbus_read_s(character, 2))
+    assert rtu > tcp
 
 
 def test_the_load_is_the_sum_of_its_shares() -> None:

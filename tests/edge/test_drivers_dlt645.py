@@ -1,12 +1,21 @@
 """A DL/T 645 meter over a scripted port: frames of captures and vectors, not of our own encoder."""
 
+import logging
 from typing import Any
 
 import pytest
 
 from edge.line.line import Line, NoAnswerError
 from edge.line.port import PortLostError
-from edge.meters.drivers import CAREFUL_TURNAROUND_MS, Dlt645Driver, MeterCounters
+from edge.meters.dlt645_driver import (
+    CAREFUL_TURNAROUND_MS,
+    OTHER_EDITION_EVERY,
+    Dlt645Conversation,
+    Dlt645Driver,
+)
+from edge.meters.dlt645_quantities import members_of
+from edge.meters.driver import MeterCounters
+from protocols.dlt645 import exchange as dlt645
 from protocols.dlt645.exchange import PARTS_MAX
 from protocols.errors import LineError, RefusedError, UnsupportedError, ValueFormatError
 from protocols.obis import Obis
@@ -44,13 +53,16 @@ def line(clock: FakeClock, port: FakePort) -> Line:
     return make_line(clock, port)
 
 
-def make_driver(*quantities: str, address: str = "000000000161") -> Dlt645Driver:
+def make_driver(
+    *quantities: str, address: str = "000000000161", edition: str = "2007"
+) -> Dlt645Driver:
     """A meter with these quantities."""
     return Dlt645Driver(
         {
             "id": "m-1",
             "protocol": "dlt645-2007",
             "address": address,
+            "edition": edition,
             "quantities": quantities or ("1-0:1.8.0",),
         }
     )
@@ -72,6 +84,13 @@ def test_a_sweep_reads_every_quantity_in_order(line: Line, port: FakePort) -> No
     driver = make_driver("1-0:1.8.0", "00020000", "1-0:32.7.0", "02020100")
     assert sweep(driver, line) == [READ_ENERGY, READ_EXPORT, READ_VOLTAGE, READ_CURRENT]
     assert driver.counters == MeterCounters(exchanges=4)
+
+
+def test_the_everyday_answer_takes_the_short_way() -> None:
+    """It is read without deframer and exchange."""
+    conversation = Dlt645Conversation(dlt645.read("000000000161", "00010000"))
+    assert conversation.receive(WAKE + ENERGY_REPLY)
+    assert conversation.readings == [READ_ENERGY]
 
 
 def test_a_sweep_yields_after_every_exchange(line: Line, port: FakePort) -> None:
@@ -290,6 +309,7 @@ def test_a_refused_part_stores_nothing(line: Line, port: FakePort) -> None:
     driver = block_driver()
     assert sweep(driver, line) == []
     assert driver.counters.refusals == 1
+    assert driver.unsupported == set()  # it has the block, and is asked again next time
 
 
 def test_an_answer_without_end_is_an_error(clock: FakeClock) -> None:
@@ -352,3 +372,360 @@ def test_a_quantity_without_an_identifier_is_unsupported(line: Line, port: FakeP
     with pytest.raises(UnsupportedError):
         read(make_driver(), line, Obis.from_text("1-0:99.1.0"))
     assert port.written() == []
+
+
+@pytest.mark.parametrize(
+    ("obis", "request_data", "reply", "codes"),
+    [
+        ("1-0:1.8.0*1", "34 33 34 33", "34 33 34 33 59 33 33 33", ["1-0:1.8.0*1"]),
+        ("1-128:4.0.15*1", "34 42 33 37", "34 42 33 37 33 38 33 33", ["1-128:4.0.15*1"]),
+        (
+            "1-0:1.6.0",
+            "33 33 34 34",
+            "33 33 34 34 45 33 33 38 43 34 36 58",
+            ["1-0:1.6.0*255", "1-129:1.1.0*0"],
+        ),
+    ],
+)
+def test_a_read_knows_settlements_and_codes_of_our_own(
+    line: Line, port: FakePort, obis: str, request_data: str, reply: str, codes: list[str]
+) -> None:
+    """The energy of the last settlement, an item without a code, and a demand with its time."""
+    port.expect(WAKE + frame("000000000161", 0x11, request_data),
+                frame("000000000161", 0x91, reply))  # fmt: skip
+    readings = read(make_driver(), line, Obis.from_text(obis))
+    assert [one.obis.text() for one in readings] == codes
+
+
+@pytest.mark.parametrize("obis", ["1-128:4.0.12*1", "1-128:6.1.0*1", "1-128:9.9.9*9"])
+def test_what_cannot_be_read_is_not_asked_for(line: Line, port: FakePort, obis: str) -> None:
+    """A password, a load record of unknown layout, an identifier that nobody knows."""
+    with pytest.raises(UnsupportedError, match="cannot be read: "):
+        read(make_driver(), line, Obis.from_text(obis))
+    assert port.written() == []
+
+
+# ---- a refused block ----------------------------------------------------------------------------
+
+
+def frame(address: str, control: int, wire_data: str = "") -> bytes:
+    """A frame with data as on the wire, not by our own encoder."""
+    data = bytes.fromhex(wire_data)
+    body = b"\x68" + bytes.fromhex(address)[::-1] + bytes([0x68, control, len(data)]) + data
+    return body + bytes([sum(body) % 256, 0x16])
+
+
+def ask(di: str) -> bytes:
+    """The read of one identifier of edition 2007."""
+    data = bytes((one + 0x33) % 256 for one in reversed(bytes.fromhex(di)))
+    return WAKE + frame("000000000161", 0x11, data.hex())
+
+
+def test_a_refused_block_is_asked_for_item_by_item(line: Line, port: FakePort) -> None:
+    """In its place, in the same sweep; from then on the block is left alone."""
+    driver = make_driver("0201FF00", "1-0:1.8.0")
+    port.expect(ask("0201FF00"), NO_DATA)
+    port.expect(ASK_VOLTAGE, VOLTAGE_REPLY)
+    port.expect(ask("02010200"), NO_DATA)
+    port.expect(ask("02010300"), OTHER_ERROR)
+    port.expect(ASK_ENERGY, ENERGY_REPLY)
+    assert sweep(driver, line) == [READ_VOLTAGE, READ_ENERGY]
+    assert driver.unsupported == {"0201FF00", "02010200"}
+    port.expect(ASK_VOLTAGE, VOLTAGE_REPLY)
+    port.expect(ask("02010300"), OTHER_ERROR)
+    port.expect(ASK_ENERGY, ENERGY_REPLY)
+    assert sweep(driver, line) == [READ_VOLTAGE, READ_ENERGY]
+    assert driver.estimate_s(0.001) > 0
+
+
+def test_behind_the_first_tariff_that_is_missing_there_are_no_more(
+    line: Line, port: FakePort
+) -> None:
+    """A meter has as many as it has: sixty refusals are not asked for."""
+    driver = make_driver("0001FF00", "1-0:2.8.0")
+    for _ in range(2):
+        first = not driver.unsupported
+        if first:
+            port.expect(ask("0001FF00"), NO_DATA)
+        port.expect(ASK_ENERGY, ENERGY_REPLY)
+        if first:
+            port.expect(ask("00010100"), NO_DATA)
+        port.expect(ASK_EXPORT, EXPORT_REPLY)
+        assert sweep(driver, line) == [READ_ENERGY, READ_EXPORT]
+    assert driver.unsupported == {"0001FF00", "00010100"}
+
+
+def test_an_item_that_is_read_anyway_is_not_read_twice(line: Line, port: FakePort) -> None:
+    """A block beside one of its items."""
+    driver = make_driver("02010100", "0201FF00")
+    port.expect(ASK_VOLTAGE, VOLTAGE_REPLY)
+    port.expect(ask("0201FF00"), NO_DATA)
+    port.expect(ask("02010200"), NO_DATA)
+    port.expect(ask("02010300"), NO_DATA)
+    assert sweep(driver, line) == [READ_VOLTAGE]
+
+
+@pytest.mark.parametrize(
+    ("block", "first", "last", "count", "is_open"),
+    [
+        ("0001FF00", "00010000", "00013F00", 64, True),
+        ("000100FF", "00010000", "0001000C", 13, False),
+        ("0101FF00", "01010000", "01013F00", 64, True),
+        ("0203FF00", "02030000", "02030300", 4, False),
+        ("040005FF", "04000501", "04000507", 7, False),
+        ("901F", "9010", "901E", 15, True),
+        ("B61F", "B611", "B613", 3, True),
+    ],
+)
+def test_the_items_of_a_block(block: str, first: str, last: str, count: int, is_open: bool) -> None:
+    """In their order; a demand's value and time are one identifier."""
+    members, found_open = members_of(block)
+    assert (members[0], members[-1], len(members), found_open) == (first, last, count, is_open)
+    assert members_of(first) == ([], False)
+
+
+# ---- an error reply that may be late ------------------------------------------------------------
+
+
+def test_a_late_refusal_drops_nothing(line: Line, port: FakePort) -> None:
+    """The meter refused the question that it had been asked before, after we gave it up: the
+    refusal meets the next question, which is asked again when the line is quiet."""
+    driver = make_driver("1-0:1.8.0", "1-0:2.8.0")
+    port.expect(ASK_ENERGY, ENERGY_REPLY)
+    port.expect(ASK_EXPORT)
+    assert sweep(driver, line) == [READ_ENERGY]
+    port.expect(ASK_ENERGY, (50, NO_DATA), (60, ENERGY_REPLY))
+    port.expect(ASK_ENERGY, ENERGY_REPLY)
+    port.expect(ASK_EXPORT, EXPORT_REPLY)
+    assert sweep(driver, line) == [READ_ENERGY, READ_EXPORT]
+    assert driver.unsupported == set()
+    assert line.counters.stale_bytes == len(ENERGY_REPLY)
+
+
+def test_a_chain_of_late_refusals_ends(line: Line, port: FakePort) -> None:
+    """Each answer comes a question or two late: without a pause, the second refusal would meet the
+    next question, and the third one its repetition."""
+    driver = make_driver("1-0:2.8.0", "1-0:1.8.0")
+    port.expect(ASK_EXPORT, (1460, NO_DATA))  # given up after 600 ms
+    port.expect(ASK_EXPORT, (900, NO_DATA))  # as this one
+    port.expect(ASK_EXPORT, (320, NO_DATA))  # the first one's refusal comes 40 ms after this
+    port.expect(ASK_ENERGY, (300, ENERGY_REPLY))  # the second one's meets this
+    port.expect(ASK_ENERGY, (300, ENERGY_REPLY))
+    assert sweep(driver, line, retries=2) == [READ_ENERGY]
+    assert driver.unsupported == {"00020000"}
+    assert line.counters.stale_bytes == len(NO_DATA) + len(ENERGY_REPLY)
+
+
+def test_a_refusal_that_comes_again_counts(line: Line, port: FakePort) -> None:
+    """Once it was confirmed, the doubt is over: the next one is believed at once."""
+    driver = make_driver("1-0:1.8.0", "1-0:2.8.0", "1-0:32.7.0")
+    port.expect(ASK_ENERGY)
+    with pytest.raises(NoAnswerError):
+        sweep(driver, line)
+    port.expect(ASK_ENERGY, NO_DATA)
+    port.expect(ASK_ENERGY, NO_DATA)
+    port.expect(ASK_EXPORT, NO_DATA)
+    port.expect(ASK_VOLTAGE, VOLTAGE_REPLY)
+    assert sweep(driver, line) == [READ_VOLTAGE]
+    assert driver.unsupported == {"00010000", "00020000"}
+
+
+def test_an_answer_ends_the_doubt(line: Line, port: FakePort) -> None:
+    """Answers come in order: behind a value, a refusal is of its own question."""
+    driver = make_driver("1-0:1.8.0", "1-0:2.8.0")
+    port.expect(ASK_ENERGY)
+    port.expect(ASK_ENERGY, ENERGY_REPLY)
+    port.expect(ASK_EXPORT, NO_DATA)
+    assert sweep(driver, line, retries=1) == [READ_ENERGY]
+    assert driver.unsupported == {"00020000"}
+
+
+def test_an_orders_read_does_not_believe_a_late_refusal_either(line: Line, port: FakePort) -> None:
+    """It would be reported as the meter's no."""
+    driver = make_driver()
+    port.expect(ASK_ENERGY)
+    with pytest.raises(NoAnswerError):
+        sweep(driver, line)
+    port.expect(ASK_EXPORT, NO_DATA)
+    port.expect(ASK_EXPORT, EXPORT_REPLY)
+    assert read(driver, line, EXPORT) == [READ_EXPORT]
+
+
+# ---- editions -----------------------------------------------------------------------------------
+
+OLD = "000000063295"  # a captured meter of edition 1997
+ASK_OLD_ENERGY, OLD_ENERGY = WAKE + frame(OLD, 0x01, "43 C3"), wire("v103")  # 9010: 0.26 kWh
+ASK_OLD_EXPORT, OLD_EXPORT = WAKE + frame(OLD, 0x01, "53 C3"), wire("v109")  # 9020: 0.00 kWh
+ASK_OLD_BLOCK, OLD_BLOCK = WAKE + frame(OLD, 0x01, "52 C3"), wire("v122")  # 901F: four tariffs
+OLD_NO_DATA = wire("v112")
+ASK_OLD_AS_2007 = WAKE + frame(OLD, 0x11, "33 33 34 33")
+OLD_AS_2007 = frame(OLD, 0x91, "33 33 34 33 59 33 33 33")
+READ_OLD_EXPORT = Reading(EXPORT, Quantity(0, 1, "Wh", Kind.CUMULATIVE))
+
+
+def old_driver(*quantities: str, edition: str = "auto") -> Dlt645Driver:
+    """The captured meter."""
+    return make_driver(*(quantities or ("1-0:1.8.0", "1-0:2.8.0")), address=OLD, edition=edition)
+
+
+def expect_detection(port: FakePort) -> None:
+    """2007 is asked and silent, 1997 answers, 2007 is asked once more."""
+    port.expect(ASK_OLD_AS_2007)
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    port.expect(ASK_OLD_AS_2007)
+
+
+def test_a_meter_of_1997_is_read_as_such(line: Line, port: FakePort) -> None:
+    """When the setting says so: nothing of 2007 is sent."""
+    driver = old_driver(edition="1997")
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    port.expect(ASK_OLD_EXPORT, OLD_EXPORT)
+    assert sweep(driver, line) == [READ_ENERGY, READ_OLD_EXPORT]
+    port.expect(ASK_OLD_ENERGY)
+    port.expect(ASK_OLD_ENERGY)
+    with pytest.raises(NoAnswerError):
+        sweep(driver, line, retries=1)
+
+
+def test_a_block_of_1997(line: Line, port: FakePort) -> None:
+    """As captured, and item by item when it is refused."""
+    driver = old_driver("901F", edition="1997")
+    port.expect(ASK_OLD_BLOCK, OLD_BLOCK)
+    values = [one.quantity.value for one in sweep(driver, line)]
+    assert values == [39, 0, 3, 24, 12]
+    port.expect(ASK_OLD_BLOCK, OLD_NO_DATA)
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    port.expect(WAKE + frame(OLD, 0x01, "44 C3"), OLD_NO_DATA)
+    assert sweep(driver, line) == [READ_ENERGY]
+
+
+def test_the_edition_is_found_after_a_silence_and_kept(
+    line: Line, port: FakePort, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the retries of 2007, with one question; it is logged once."""
+    driver = old_driver()
+    port.expect(ASK_OLD_AS_2007)
+    expect_detection(port)
+    for _ in range(2):
+        port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+        port.expect(ASK_OLD_EXPORT, OLD_EXPORT)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            assert sweep(driver, line, retries=1) == [READ_ENERGY, READ_OLD_EXPORT]
+    assert driver.edition == 1997
+    assert caplog.text.count("edition_detected meter=m-1 edition=1997") == 1
+
+
+@pytest.mark.parametrize("answer", [OLD_NO_DATA, frame(OLD, 0x81, "43 C3 3F 33 33 33")])
+def test_a_refusal_or_a_bad_value_tells_the_edition_too(
+    line: Line, port: FakePort, answer: bytes
+) -> None:
+    """Somebody answers in it: that is all that is asked."""
+    driver = old_driver("1-0:2.8.0")
+    port.expect(WAKE + frame(OLD, 0x11, "33 33 35 33"))
+    port.expect(ASK_OLD_ENERGY, answer)
+    if answer == OLD_NO_DATA:  # in doubt after the silence
+        port.expect(ASK_OLD_ENERGY, answer)
+    port.expect(ASK_OLD_AS_2007)
+    port.expect(ASK_OLD_EXPORT, OLD_EXPORT)
+    assert sweep(driver, line) == [READ_OLD_EXPORT]
+
+
+def test_a_meter_that_knows_both_is_read_as_2007(line: Line, port: FakePort) -> None:
+    """Its silence was an accident."""
+    driver = old_driver("1-0:1.8.0")
+    port.expect(ASK_OLD_AS_2007)
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    port.expect(ASK_OLD_AS_2007, OLD_AS_2007)
+    port.expect(ASK_OLD_AS_2007, OLD_AS_2007)
+    assert sweep(driver, line) == [READ_ENERGY]
+    assert driver.edition == 2007
+
+
+def test_a_meter_that_answers_at_once_is_never_asked_as_1997(line: Line, port: FakePort) -> None:
+    """Detection costs time only where a meter is silent."""
+    driver = make_driver(edition="auto")
+    for _ in range(2):
+        port.expect(ASK_ENERGY, ENERGY_REPLY)
+        assert sweep(driver, line) == [READ_ENERGY]
+    assert driver.edition == 2007
+
+
+def test_a_dead_meter_costs_one_question_more(line: Line, port: FakePort) -> None:
+    """At each sweep, as long as nobody knows what it is."""
+    driver = old_driver()
+    for _ in range(3):
+        port.expect(ASK_OLD_AS_2007)
+        port.expect(ASK_OLD_ENERGY)
+        with pytest.raises(NoAnswerError):
+            sweep(driver, line)
+    assert driver.edition == 0
+
+
+def test_a_silent_meter_of_a_known_edition_is_tried_in_the_other_now_and_then(
+    line: Line, port: FakePort
+) -> None:
+    """It may have been replaced by one of the other edition under the same address."""
+    driver = old_driver("1-0:1.8.0")
+    expect_detection(port)
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    sweep(driver, line)
+    for number in range(1, 2 * OTHER_EDITION_EVERY):
+        port.expect(ASK_OLD_ENERGY)
+        if number == OTHER_EDITION_EVERY:
+            port.expect(ASK_OLD_AS_2007)
+        with pytest.raises(NoAnswerError):
+            sweep(driver, line)
+    port.expect(ASK_OLD_ENERGY)
+    port.expect(ASK_OLD_AS_2007, OLD_AS_2007)
+    port.expect(ASK_OLD_AS_2007, OLD_AS_2007)
+    assert sweep(driver, line) == [READ_ENERGY]
+    assert driver.edition == 2007
+
+
+def test_what_the_found_edition_lacks_is_shown_as_unsupported(line: Line, port: FakePort) -> None:
+    """A quantity of 2007 alone, and an identifier of the other length."""
+    driver = old_driver("1-0:1.8.0", "1-0:9.8.0", "02010100", "9020")
+    expect_detection(port)
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    port.expect(ASK_OLD_EXPORT, OLD_EXPORT)
+    assert sweep(driver, line) == [READ_ENERGY, READ_OLD_EXPORT]
+    assert driver.unsupported == {"1-0:9.8.0", "02010100"}
+
+
+def test_an_edition_that_nothing_is_asked_in_is_not_tried(line: Line, port: FakePort) -> None:
+    """Identifiers of one length say which edition it must be."""
+    driver = make_driver("00010000", edition="auto")
+    port.expect(ASK_ENERGY)
+    with pytest.raises(NoAnswerError):
+        sweep(driver, line)
+    assert driver.edition == 2007
+    old = old_driver("9010")
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    assert sweep(old, line) == [READ_ENERGY]
+
+
+def test_an_orders_read_finds_the_edition_as_well(line: Line, port: FakePort) -> None:
+    """Before the first sweep."""
+    driver = old_driver()
+    port.expect(WAKE + frame(OLD, 0x11, "33 33 35 33"))
+    port.expect(ASK_OLD_ENERGY, OLD_ENERGY)
+    port.expect(ASK_OLD_AS_2007)
+    port.expect(ASK_OLD_EXPORT, OLD_EXPORT)
+    assert read(driver, line, EXPORT) == [READ_OLD_EXPORT]
+
+
+def test_follow_up_parts_of_1997_have_no_number(line: Line, port: FakePort) -> None:
+    """Each is asked for with the same bytes; a lost one ends the read, because asked for again it
+    might be the next one."""
+    parts = ["52 C3 6C 33 33 33 33 33", "52 C3 33 33 36 33 33 33 57", "52 C3 33 33 33 45 33 33 33"]
+    ask_more = WAKE + frame(OLD, 0x02, "52 C3")
+    driver = old_driver("901F", edition="1997")
+    port.expect(ASK_OLD_BLOCK, frame(OLD, 0xA1, parts[0]))
+    port.expect(ask_more, frame(OLD, 0xA2, parts[1]))
+    port.expect(ask_more, frame(OLD, 0x82, parts[2]))
+    assert [one.quantity.value for one in sweep(driver, line)] == [39, 0, 3, 24, 12]
+    port.expect(ASK_OLD_BLOCK, frame(OLD, 0xA1, parts[0]))
+    port.expect(ask_more)
+    with pytest.raises(NoAnswerError):
+        sweep(driver, line, retries=2)

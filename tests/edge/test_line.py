@@ -14,7 +14,7 @@ from edge.line.line import (
     TooLateError,
 )
 from edge.line.port import PortLostError
-from edge.meters.drivers import Dlt645Conversation
+from edge.meters.dlt645_driver import Dlt645Conversation
 from protocols.dlt645 import exchange as dlt645
 from protocols.errors import RefusedError
 from tests.edge.fakes import CHARACTER_S, FakeClock, FakePort, make_line, wire
@@ -421,9 +421,25 @@ def test_a_port_that_goes_away_outside_of_an_answer_is_lost_too(
     port.expect(REQUEST, REPLY)
     line.converse(conversation())
     port.inject(0.5, PortLostError("unplugged"))
+    if when != "drain":
+        port.open_errors.append("still unplugged")
     with pytest.raises(PortLostError):
         line.drain(0.5) if when == "drain" else line.converse(conversation())
     assert (line.is_open, port.is_open, line.counters.port_losses) == (False, False, 1)
+
+
+def test_a_far_side_that_hung_up_while_the_line_was_idle_is_called_again(
+    clock: FakeClock, port: FakePort
+) -> None:
+    """Modbus TCP meters do so after a minute: the request is not lost for it, and goes out once."""
+    line = make_line(clock, port)
+    for _ in range(3):
+        port.expect(REQUEST, REPLY)
+        line.converse(conversation())
+        port.inject(60_000, PortLostError("hung up"))
+        clock.advance(900_000)
+    assert [what for what, _, _ in port.trace].count("open") == 3
+    assert (line.counters.answers, line.counters.port_losses) == (3, 0)
 
 
 def test_close_ends_an_open_line(clock: FakeClock, port: FakePort) -> None:

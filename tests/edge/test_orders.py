@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.journal.highwater import HighWater
-from edge.meters.drivers import Dlt645Driver
+from edge.meters.dlt645_driver import Dlt645Driver
 from edge.orders.executor import OrderJob
 from edge.orders.inbox import Inbox
 from protocols.envelope.claims import SKEW_MS, Claims
@@ -65,6 +65,7 @@ class Gateway:
             {
                 "id": METER_ID,
                 "protocol": "dlt645-2007",
+                "edition": "2007",
                 "address": METER_ADDRESS,
                 "quantities": ("1-0:1.8.0",),
             }

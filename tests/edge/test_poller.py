@@ -15,7 +15,7 @@ from edge.collect.poller import (
 )
 from edge.line.line import REOPEN_MS_MAX, Line
 from edge.line.port import PortLostError
-from edge.meters.drivers import Dlt645Driver
+from edge.meters.dlt645_driver import Dlt645Driver
 from protocols.errors import CallerError
 from protocols.readings import ReadingSet, TimeQuality
 from tests.edge.fakes import (
@@ -88,6 +88,7 @@ class Bench:
                 "id": f"m-{n}",
                 "line": "line-1",
                 "protocol": "dlt645-2007",
+                "edition": "2007",
                 "address": address,
                 "quantities": asked,
                 "period_s": period_s,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from edge.__main__ import main
+from edge.meters.dlt645_quantities import EDITIONS, identifiers_for
 from edge.meters.models import load_models
-from edge.settings import LINES_MAX, METERS_MAX, RULES, load_settings
+from edge.settings import LINES_MAX, METERS_MAX, RULES, load_settings, meter_address
 from protocols.errors import SettingError
 from protocols.settings import REQUIRED
 from tests.edge.head_end import HeadEnd
@@ -25,7 +26,10 @@ GOOD: dict[str, Any] = {
         "identity_dir": "identity",
     },
     "mqtt": {"host": "broker.example"},
-    "line": [{"id": "line-1", "port": "/dev/ttyUSB0"}],
+    "line": [
+        {"id": "line-1", "port": "/dev/ttyUSB0"},
+        {"id": "lan", "port": "socket://192.0.2.1:502"},
+    ],
     "meter": [
         {"id": "m-1", "line": "line-1", "protocol": "dlt645-2007", "address": "000000000161"},
         {
@@ -34,6 +38,20 @@ GOOD: dict[str, Any] = {
             "protocol": "modbus",
             "unit": 7,
             "model": "eastron-sdm630",
+        },
+        {
+            "id": "m-9",
+            "line": "lan",
+            "protocol": "modbus-tcp",
+            "unit": 255,
+            "model": "eastron-sdm630",
+        },
+        {
+            "id": "w-1",
+            "line": "line-1",
+            "protocol": "cjt188",
+            "address": "00201510270588",
+            "meter_type": "cold-water",
         },
     ],
 }
@@ -45,6 +63,8 @@ WHERE = {
     "line": ("line", 0, "[[line]] 1"),
     "meter (dlt645-2007)": ("meter", 0, "[[meter]] 1"),
     "meter (modbus)": ("meter", 1, "[[meter]] 2"),
+    "meter (modbus-tcp)": ("meter", 2, "[[meter]] 3"),
+    "meter (cjt188)": ("meter", 3, "[[meter]] 4"),
 }
 
 
@@ -120,6 +140,8 @@ def test_a_good_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("line", settings.lines[0]),
         ("meter (dlt645-2007)", settings.meters[0]),
         ("meter (modbus)", settings.meters[1]),
+        ("meter (modbus-tcp)", settings.meters[2]),
+        ("meter (cjt188)", settings.meters[3]),
     ):
         assert set(part) == {rule.name for rule in RULES[name]}
 
@@ -137,7 +159,7 @@ def test_each_rule_that_is_broken_is_named(tmp_path: Path, part: str, rule: Any)
     wrong = [one for one in wrong if not rule.allows(one)]
     for value in wrong:
         sentence = refusal(tmp_path, changed(section, index, **{rule.name: value}))
-        if rule.name == "protocol" and part == "meter (modbus)":
+        if rule.name == "protocol" and part not in ("meter", "meter (dlt645-2007)"):
             continue  # then the other protocol's rules judge the row
         assert f"{place}: {rule.name} = " in sentence
         assert repr(value if not isinstance(value, float) else 1e9) in sentence
@@ -204,13 +226,59 @@ def test_an_unknown_section_is_named(tmp_path: Path) -> None:
             {"line": "line-9"},
             "line = 'line-9' is not allowed; it must be one of line-1",
         ),
-        ("meter", 0, {"protocol": "dlms"}, "'dlt645-2007', 'modbus'"),
+        ("meter", 0, {"protocol": "dlms"}, "one of 'dlt645-2007', 'modbus', 'modbus-tcp'"),
         ("meter", 0, {"quantities": []}, "a list of"),
         ("meter", 0, {"quantities": ["0001FF0"]}, "8 hex digits"),
-        ("meter", 0, {"quantities": ["1-0:99.1.0"]}, "no identifier for it"),
+        (
+            "meter",
+            0,
+            {"quantities": ["1-0:99.1.0"]},
+            "DL/T 645-2007 has no identifier for it, and DL/T 645-1997 has no identifier for it",
+        ),
+        (
+            "meter",
+            0,
+            {"quantities": ["1-0:9.8.0"], "edition": "1997"},
+            "'1-0:9.8.0' is not allowed; DL/T 645-1997 has no identifier for it",
+        ),
+        (
+            "meter",
+            0,
+            {"quantities": ["901F"], "edition": "2007"},
+            "'901F' is not allowed; an identifier of DL/T 645-2007 has 8 hex digits",
+        ),
+        (
+            "meter",
+            0,
+            {"quantities": ["0001FF00"], "edition": "1997"},
+            "'0001FF00' is not allowed; an identifier of DL/T 645-1997 has 4 hex digits",
+        ),
+        ("meter", 0, {"quantities": ["0F010203"]}, "catalog of DL/T 645-2007 does not have it"),
+        ("meter", 0, {"quantities": ["F010"]}, "catalog of DL/T 645-1997 does not have it"),
+        ("meter", 0, {"quantities": ["04000C01"]}, "it can be written, but not read"),
+        ("meter", 0, {"quantities": ["1-128:4.0.12*1"]}, "it can be written, but not read"),
+        ("meter", 0, {"quantities": ["c212"]}, "it can be written, but not read"),
+        ("meter", 0, {"quantities": ["06010001"]}, "no public source tells how its data"),
+        ("meter", 0, {"edition": 1997}, "one of 'auto', '2007', '1997'"),
         ("meter", 1, {"quantities": ["0001FF00"]}, "must be an OBIS code"),
         ("meter", 1, {"unit": 248}, "from 1 to 247"),
         ("meter", 1, {"unit": 0}, "from 1 to 247"),
+        ("meter", 2, {"unit": 256}, "from 0 to 255"),
+        ("meter", 2, {"quantities": ["0001FF00"]}, "must be an OBIS code"),
+        (
+            "meter",
+            2,
+            {"line": "line-1"},
+            "m-9: protocol = 'modbus-tcp' is not allowed on line line-1; its port is '/dev/",
+        ),
+        ("line", 1, {"port": "rfc2217://192.0.2.1:2217"}, "and must be socket://host:port"),
+        (
+            "meter",
+            0,
+            {"line": "lan"},
+            "m-1: protocol = 'dlt645-2007' is not allowed on line lan; m-9 there is 'modbus-tcp'",
+        ),
+        ("meter", 1, {"line": "lan"}, "m-2: protocol = 'modbus' is not allowed on line lan; m-9"),
     ],
 )
 def test_the_limits_that_a_person_meets(
@@ -223,9 +291,9 @@ def test_the_limits_that_a_person_meets(
 @pytest.mark.parametrize(
     ("section", "row", "told"),
     [
-        ("line", {"id": "line-1", "port": "/dev/x"}, "[[line]] 2: id = 'line-1'"),
-        ("line", {"id": "line-2", "port": "/dev/ttyUSB0"}, "[[line]] 2: port = '/dev/ttyUSB0'"),
-        ("meter", GOOD["meter"][0] | {"address": "000000000162"}, "[[meter]] 3: id = 'm-1'"),
+        ("line", {"id": "line-1", "port": "/dev/x"}, "[[line]] 3: id = 'line-1'"),
+        ("line", {"id": "line-2", "port": "/dev/ttyUSB0"}, "[[line]] 3: port = '/dev/ttyUSB0'"),
+        ("meter", GOOD["meter"][0] | {"address": "000000000162"}, "[[meter]] 5: id = 'm-1'"),
         ("meter", GOOD["meter"][0] | {"id": "m-3"}, "m-3: address 000000000161 on line line-1"),
         (
             "meter",
@@ -277,6 +345,21 @@ def test_a_missing_file_is_told_so(tmp_path: Path) -> None:
         load_settings(tmp_path)
 
 
+@pytest.mark.parametrize("unit", [0, 1, 247, 248, 255])
+def test_any_unit_may_stand_behind_a_tcp_port(tmp_path: Path, unit: int) -> None:
+    """0 and 255 name the device itself there."""
+    settings = load_settings(write_config(tmp_path, changed("meter", 2, unit=unit)))
+    assert (settings.meters[2]["unit"], meter_address(settings.meters[2])) == (unit, str(unit))
+
+
+def test_a_serial_server_carries_both_serial_protocols(tmp_path: Path) -> None:
+    """Without a Modbus TCP meter, a socket is a line as any other."""
+    table = changed("meter", 2, protocol="modbus", unit=7)
+    table["meter"][0]["line"] = "lan"
+    settings = load_settings(write_config(tmp_path, table))
+    assert [meter["line"] for meter in settings.meters] == ["lan", "line-1", "lan", "line-1"]
+
+
 # ---- meter models -------------------------------------------------------------------------------
 
 
@@ -288,6 +371,32 @@ def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
             load_models(settings.meters, settings.path)
         assert f"model = {name!r} is not allowed" in str(caught.value)
         assert "eastron-sdm630" in str(caught.value)
+
+
+def test_an_identifier_is_judged_by_the_edition_that_its_length_says(tmp_path: Path) -> None:
+    """One reason, not two."""
+    said = refusal(tmp_path, changed("meter", 0, quantities=["0F010203"]))
+    assert said.endswith("is not allowed; the catalog of DL/T 645-2007 does not have it")
+
+
+def test_every_kind_of_dlt645_quantity_is_allowed(tmp_path: Path) -> None:
+    """Codes, those of our own and settlements; identifiers, blocks and texts of both editions."""
+    quantities = ("1-0:1.8.0*1", "1-128:4.0.15*1", "0001ff00", "04000403", "901F", "b611")
+    table = changed("meter", 0, quantities=list(quantities))
+    settings = load_settings(write_config(tmp_path, table))
+    assert settings.meters[0]["quantities"] == list(quantities)
+    assert settings.meters[0]["edition"] == "auto"
+
+
+@pytest.mark.parametrize("edition", ["auto", "2007", "1997"])
+def test_the_quantities_that_are_read_without_saying_exist_in_each_edition(
+    tmp_path: Path, edition: str
+) -> None:
+    """All ten of them."""
+    table = changed("meter", 0, edition=edition)
+    meter = load_settings(write_config(tmp_path, table)).meters[0]
+    for one in EDITIONS[edition]:
+        assert len(identifiers_for(meter["quantities"], one)) == 10
 
 
 def test_a_quantity_that_the_model_lacks_is_named(tmp_path: Path) -> None:

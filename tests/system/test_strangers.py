@@ -2,8 +2,8 @@
 store.
 
 PyPI `dlt645` plays the DL/T 645-2007 meter over TCP (it also answers frames for other addresses, a
-known fault, so it is alone on its line); pymodbus's own server plays the Modbus meter, RTU frames
-over TCP.
+known fault, so it is alone on its line); pymodbus's own server plays two Modbus meters, one with
+RTU frames over TCP, one with Modbus TCP.
 """
 
 import asyncio
@@ -48,14 +48,20 @@ _FLOATS = 200  # input registers 0 to 399
 
 
 def test_strangers_values_arrive_exactly(deploy: Callable[[Plan], Deployment]) -> None:
-    """Both protocols in one run, against two foreign implementations, value by value."""
-    with foreign_dlt645_meter() as dlt645_port, foreign_modbus_meter() as modbus_port:
-        deployment = deploy(_plan(dlt645_port, modbus_port))
+    """All protocols in one run, against two foreign implementations, value by value."""
+    with (
+        foreign_dlt645_meter() as dlt645_port,
+        foreign_modbus_meter(FramerType.RTU) as modbus_port,
+        foreign_modbus_meter(FramerType.SOCKET) as modbus_tcp_port,
+    ):
+        deployment = deploy(_plan(dlt645_port, modbus_port, modbus_tcp_port))
         deployment.start()
         deployment.await_true(lambda: _sweeps(deployment) >= 3, "three sweeps of each meter")
-        assert_exactly_once(deployment)
-        _check(deployment, "house", DLT645_VALUES)
-        _check(deployment, "shop", MODBUS_VALUES)
+    # The meters are gone now: nothing new is stored while the two sides are compared.
+    assert_exactly_once(deployment)
+    _check(deployment, "house", DLT645_VALUES)
+    _check(deployment, "shop", MODBUS_VALUES)
+    _check(deployment, "plant", MODBUS_VALUES)
 
 
 @contextmanager
@@ -74,7 +80,7 @@ def foreign_dlt645_meter() -> Iterator[int]:
 
 
 @contextmanager
-def foreign_modbus_meter() -> Iterator[int]:
+def foreign_modbus_meter(framer: FramerType) -> Iterator[int]:
     """pymodbus's server with its own float encoding; the TCP port that it listens at."""
     floats = [0.0] * _FLOATS
     for address, value, *_ in MODBUS_VALUES:
@@ -85,7 +91,7 @@ def foreign_modbus_meter() -> Iterator[int]:
     found: list[Any] = []
 
     async def serve() -> None:
-        server = ModbusTcpServer(device, framer=FramerType.RTU, address=("127.0.0.1", 0))
+        server = ModbusTcpServer(device, framer=framer, address=("127.0.0.1", 0))
         await server.serve_forever(background=True)
         found.extend((server, server.transport.sockets[0].getsockname()[1]))
         started.set()
@@ -107,7 +113,7 @@ def foreign_modbus_meter() -> Iterator[int]:
         loop.close()
 
 
-def _plan(dlt645_port: int, modbus_port: int) -> Plan:
+def _plan(dlt645_port: int, modbus_port: int, modbus_tcp_port: int) -> Plan:
     house = {
         "protocol": "dlt645-2007",
         "address": ADDRESS,
@@ -115,13 +121,19 @@ def _plan(dlt645_port: int, modbus_port: int) -> Plan:
         "quantities": [row[2] for row in DLT645_VALUES],
     }
     shop = {"protocol": "modbus", "unit": UNIT, "model": "eastron-sdm630", "period_s": 1}
+    plant = {**shop, "protocol": "modbus-tcp"}
     return fast_plan()._replace(
         lines={},
         foreign_lines={
             "line1": f"socket://127.0.0.1:{dlt645_port}",
             "line2": f"socket://127.0.0.1:{modbus_port}",
+            "line3": f"socket://127.0.0.1:{modbus_tcp_port}",
         },
-        meters=(MeterPlan("house", "line1", {}, house), MeterPlan("shop", "line2", {}, shop)),
+        meters=(
+            MeterPlan("house", "line1", {}, house),
+            MeterPlan("shop", "line2", {}, shop),
+            MeterPlan("plant", "line3", {}, plant),
+        ),
     )
 
 

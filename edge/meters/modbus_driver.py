@@ -1,0 +1,205 @@
+"""Modbus meters by their model, over RTU or TCP: one exchange per span of registers.
+
+* A span refused with exception 02 is asked for again in parts within the same sweep; what answers
+  counts. Registers that the meter does not have are dropped, and asked for again one at a time
+  (see `learned`).
+* A meter that refuses everything has not told where its holes are: nothing is kept, and one
+  register is tried at each sweep until one answers.
+* Exception 01 drops its span until the agent starts again; any other is tried at the next sweep.
+"""
+
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from edge.line.budget import modbus_read_s, modbus_tcp_read_s
+from edge.line.line import Line, NoAnswerError
+from edge.meters.driver import MeterCounters, Reads
+from edge.meters.learned import Hole, MeterHoles
+from edge.meters.modbus_rtu import RtuRead
+from edge.meters.modbus_tcp import TRANSACTION_MAX, TcpRead
+from edge.settings import MODBUS_TCP, meter_address
+from protocols.errors import LineError, RefusedError, UnsupportedError
+from protocols.modbus.exceptions import ILLEGAL_DATA_ADDRESS
+from protocols.modbus.model import Model, Register
+from protocols.modbus.plan import ReadPlan, Span, with_factors
+from protocols.modbus.values import decode_registers
+from protocols.obis import Obis
+
+LATE_ANSWER_S = 0.5  # after a silent RTU unit: its answer may still come (DL/T 645's longest delay)
+
+Words = dict[Any, int]  # as `decode_registers` wants them
+
+
+class ModbusDriver:
+    """A Modbus meter by its model."""
+
+    def __init__(self, settings: dict[str, Any], model: Model, holes: MeterHoles) -> None:
+        self.meter_id: str = settings["id"]
+        self.address = meter_address(settings)
+        self.counters = MeterCounters()
+        self.unsupported: set[str] = set()
+        self._unit: int = settings["unit"]
+        self._is_tcp = settings["protocol"] == MODBUS_TCP
+        self._transaction = 0
+        self._model = model
+        codes = [Obis.from_text(one) for one in settings["quantities"] or ()]
+        wanted = tuple(one for one in model.registers if not codes or one.obis in codes)
+        self._wanted_codes = {one.obis for one in wanted}
+        self._registers = with_factors(model.registers, wanted)
+        self._holes = holes
+        self._plan = self._new_plan(holes.holes)
+        self._refused_spans: set[Span] = set()
+        self._tries = 0
+        self._note_unsupported()
+
+    def sweep(self, line: Line, retries: int) -> Reads:
+        """All spans; what the meter refuses is left out, the others still count."""
+        if all(span in self._refused_spans for span in self._plan.spans()):
+            words = yield from self._try_anything(line, retries)
+        else:
+            words = yield from self._read_plan(line, self._plan, retries, self._refused_spans)
+            if words:
+                self._holes.keep(self._plan.holes)
+                words.update((yield from self._try_again(line)))
+        self._note_unsupported()
+        readings = decode_registers(self._model, self._registers, words)
+        return [reading for reading in readings if reading.obis in self._wanted_codes]
+
+    def read(self, line: Line, obis: Obis, retries: int) -> Reads:
+        """One quantity, with the ratios that scale it; asked for even where a hole is known."""
+        wanted = tuple(one for one in self._model.registers if one.obis == obis)
+        if not wanted:
+            raise UnsupportedError(f"meter model {self._model.name} has no {obis.text()}", 0)
+        registers = with_factors(self._model.registers, wanted)
+        plan = ReadPlan(registers, gap_max=0, span_max=self._model.span_max)
+        words = yield from self._read_plan(line, plan, retries, None)
+        readings = decode_registers(self._model, registers, words)
+        return [reading for reading in readings if reading.obis == obis]
+
+    def estimate_s(self, character_s: float) -> float:
+        """One exchange per span."""
+        spans = self._new_plan(()).spans()
+        if self._is_tcp:
+            return len(spans) * modbus_tcp_read_s()
+        return sum(modbus_read_s(character_s, span.count) for span in spans)
+
+    def _new_plan(self, holes: tuple[Hole, ...]) -> ReadPlan:
+        model = self._model
+        return ReadPlan(self._registers, model.gap_max, model.span_max, holes)
+
+    def _read_plan(
+        self, line: Line, plan: ReadPlan, retries: int, refused_spans: set[Span] | None
+    ) -> Generator[None, None, Words]:
+        """The words of all spans that answer. With `refused_spans`, the others are left out, and
+        silence counts only when nothing answered; without, what is not read is an error."""
+        words: Words = {}
+        waiting = deque(plan.spans())
+        while waiting:
+            span = waiting.popleft()
+            if refused_spans and span in refused_spans:
+                continue
+            try:
+                words.update((yield from self._read_span(line, span, retries)))
+                plan.accept(span)
+            except RefusedError as error:
+                self._count_refusal(error)
+                if error.code == ILLEGAL_DATA_ADDRESS:
+                    waiting.extendleft(reversed(plan.refuse(span)))
+                elif refused_spans is not None and isinstance(error, UnsupportedError):
+                    refused_spans.add(span)
+                if refused_spans is None and (error.code != ILLEGAL_DATA_ADDRESS or plan.missing):
+                    raise
+            except NoAnswerError:
+                if not words or refused_spans is None:
+                    raise
+                break
+            yield
+        return words
+
+    def _try_again(self, line: Line) -> Generator[None, None, Words]:
+        """At most one exchange: the register that is missing for a hole whose time has come, or the
+        hole itself. When that answers, the hole is forgotten."""
+        hole = self._holes.due()
+        if hole is None:
+            return {}
+        function, first, last = hole
+        span = Span(function, first, min(last - first + 1, self._model.span_max))
+        for one in self._plan.missing:
+            if one.function == function and one.address <= first and last < _end(one):
+                span = Span(function, one.address, one.words)
+                break
+        try:
+            words = yield from self._read_span(line, span, 0)
+        except RefusedError as error:
+            self._count_refusal(error)
+            self._holes.refused_again(hole)
+            return {}
+        except NoAnswerError:  # some units say nothing where they have nothing
+            self._holes.refused_again(hole)
+            return {}
+        self._plan = self._new_plan(tuple(one for one in self._plan.holes if tuple(one) != hole))
+        self._holes.keep(self._plan.holes)
+        yield
+        return words
+
+    def _try_anything(self, line: Line, retries: int) -> Generator[None, None, Words]:
+        """The one exchange of a sweep while the meter refuses everything. When it answers, it is
+        asked for everything again, except what it refused while it answered other requests."""
+        one = self._registers[self._tries % len(self._registers)]
+        self._tries += 1
+        try:
+            words = yield from self._read_span(
+                line, Span(one.function, one.address, one.words), retries
+            )
+        except RefusedError as error:
+            self._count_refusal(error)
+            return {}
+        self._plan = self._new_plan(self._holes.holes)
+        self._refused_spans.clear()
+        yield
+        return words
+
+    def _read_span(self, line: Line, span: Span, retries: int) -> Generator[None, None, Words]:
+        for attempt in range(retries + 1):
+            conversation = self._conversation(span)
+            self.counters.exchanges += 1
+            try:
+                line.converse(conversation)
+                return conversation.read.words
+            except NoAnswerError:
+                self.counters.silences += 1
+                if not self._is_tcp:
+                    line.drain(LATE_ANSWER_S)
+                if attempt == retries:
+                    raise
+                self.counters.retries += 1
+            yield
+        raise LineError("no attempt was made")
+
+    def _count_refusal(self, error: RefusedError) -> None:
+        self.counters.refusals += 1
+        counts = self.counters.exceptions
+        for name in error.names:
+            counts = counts | {name: counts.get(name, 0) + 1}
+        self.counters.exceptions = counts  # a new one: another thread may be showing the old one
+
+    def _note_unsupported(self) -> None:
+        names = {one.name for one in self._plan.missing}
+        for function, first, count in self._refused_spans:
+            for one in self._registers:
+                if one.function == function and first <= one.address and _end(one) <= first + count:
+                    names.add(one.name)
+        self.unsupported = names
+
+    def _conversation(self, span: Span) -> RtuRead | TcpRead:
+        if not self._is_tcp:
+            return RtuRead(self._unit, span)
+        self._transaction = self._transaction % TRANSACTION_MAX + 1  # 0 is what idle servers show
+        return TcpRead(self._unit, span, self._transaction)
+
+
+def _end(register: Register) -> int:
+    """The address behind it."""
+    end: int = register.address + register.words
+    return end
