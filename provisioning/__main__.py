@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from protocols.errors import SettingError
+from provisioning import model_check
 from provisioning.deployment import DEFAULT_HOSTS, DEFAULT_TENANT, Deployment
 
 OK = 0
 BAD_INPUT = 2
+BAUDS = (600, 1200, 2400, 4800, 9600, 19200)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="busbar-provision",
-        description="Identities of a deployment, and what a bus capture says.",
+        description="Identities of a deployment, what a bus capture says, and meter models.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     init = commands.add_parser(
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(renew)
     renew.set_defaults(run=_renew_crl)
     _add_explain(commands)
+    _add_model(commands)
+    _add_search(commands)
     return parser
 
 
@@ -80,9 +84,9 @@ def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "explain",
         help="say what a bus capture means",
         description="Takes the bytes of a line in hex, as a terminal or an analyser shows them, "
-        "and says frame by frame what they mean: DL/T 645-2007 and 1997, Modbus RTU.",
+        "and says frame by frame what they mean: DL/T 645-2007 and 1997, CJ/T 188, Modbus RTU.",
         epilog="exit code: 0 a frame was recognised, damaged ones included; 1 none was; 2 the "
-        "input is not hex. Passwords are shown as **, but not in the data of --json.",
+        "input is not hex. Passwords are shown as ••, in --json too.",
     )
     parser.add_argument(
         "hex",
@@ -92,6 +96,45 @@ def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--json", action="store_true", help="a list with one object for each frame")
     parser.set_defaults(run=_explain)
+
+
+def _add_model(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("model", help="check a meter model, or list those that we ship")
+    models = parser.add_subparsers(dest="model_command", metavar="COMMAND", required=True)
+    check = models.add_parser(
+        "check",
+        help="say what is wrong with a meter model",
+        description="Reads Modbus meter models as a gateway does, and says every fault that it"
+        " finds, and what is allowed but odd.",
+        epilog="exit code: 0 a gateway takes each file, warnings or not; 2 it does not.",
+    )
+    check.add_argument("file", nargs="+", metavar="FILE", help="a meter model, NAME.toml")
+    check.add_argument("--json", action="store_true", help="a list with one object for each file")
+    check.set_defaults(run=_model_check)
+    shipped = models.add_parser("list", help="name the meter models that come with Busbar")
+    shipped.set_defaults(run=_model_list)
+
+
+def _add_search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "search",
+        help="find the DL/T 645-2007 meters of a line",
+        description="Asks abbreviated addresses and splits a branch where several meters answer. "
+        "It only reads. Nobody else may use the line meanwhile: stop the gateway.",
+        epilog="exit code: 0 meters found, search complete; 1 none found, or ended by --probes; 2 "
+        "the line cannot be used.",
+    )
+    parser.add_argument("port", metavar="PORT", help="tty, socket://host:port or rfc2217://…")
+    parser.add_argument("--baud", type=int, default=2400, choices=BAUDS, help="default 2400")
+    parser.add_argument("--parity", default="E", choices=("E", "N", "O"), help="default E")
+    parser.add_argument(
+        "--known", nargs="*", default=(), metavar="ADDRESS", help="meters that need not be found"
+    )
+    parser.add_argument(
+        "--probes", type=int, default=2000, metavar="N", help="end after so many; default 2000"
+    )
+    parser.add_argument("--json", action="store_true", help="one object")
+    parser.set_defaults(run=_search)
 
 
 def _add_directory(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +179,28 @@ def _explain(arguments: argparse.Namespace) -> int:
     from provisioning import explain  # noqa: PLC0415 - a head end makes identities without pymodbus
 
     return explain.run(arguments.hex, as_json=arguments.json)
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    # A head end makes identities without pyserial.
+    from edge.line.port import PortLostError, SerialPort  # noqa: PLC0415
+    from provisioning import search  # noqa: PLC0415
+
+    port = SerialPort(arguments.port, arguments.baud, arguments.parity, 1)
+    try:
+        return search.run(
+            port, arguments.baud, arguments.known, arguments.probes, as_json=arguments.json
+        )
+    except PortLostError as error:
+        raise SettingError(str(error)) from error
+
+
+def _model_check(arguments: argparse.Namespace) -> int:
+    return model_check.check(arguments.file, as_json=arguments.json)
+
+
+def _model_list(_: argparse.Namespace) -> int:
+    return model_check.list_models()
 
 
 if __name__ == "__main__":

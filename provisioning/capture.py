@@ -5,12 +5,15 @@
 * What looks like a frame and is damaged is named for its first fault, but only on good evidence:
   two start bytes seven apart, or one start byte wrong and all the rest right. Else it is noise.
 * Good frames come first: a damaged one never hides a good one.
+* DL/T 645 and CJ/T 188 both begin with 68. Only DL/T 645 has another one seven bytes on, and it is
+  tried first; a damaged CJ/T 188 frame is named only in a capture without any other frame.
 """
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from protocols.cjt188 import frame as cjt188
 from protocols.dlt645.frame import (
     END,
     OVERHEAD,
@@ -22,6 +25,7 @@ from protocols.dlt645.frame import (
     frame_size,
 )
 from protocols.errors import SettingError
+from provisioning.cjt188_frames import damaged_at, damaged_frame
 from provisioning.modbus_frames import ModbusFrame, find, find_damaged
 
 CAPTURE_SIZE_MAX = 1 << 20  # bytes; over an hour of a full line at 2400 bit/s
@@ -30,7 +34,6 @@ NOISE = "noise"
 _SECOND_START = 7  # position in a frame
 _SEPARATORS = re.compile(r"[\s,;:\-]+")
 _PREFIX = re.compile(r"0[xX]|\\x")
-_SHOWN_MAX = 20  # characters of a wrong piece that the sentence repeats
 
 
 class Piece(NamedTuple):
@@ -40,7 +43,7 @@ class Piece(NamedTuple):
     offset: int
     size: int
     fault: str
-    frame: Frame | ModbusFrame | None
+    frame: Frame | cjt188.Frame | ModbusFrame | None
 
 
 class Suspect(NamedTuple):
@@ -58,10 +61,10 @@ def parse_hex(text: str) -> bytes:
     for number, token in enumerate(filter(None, _SEPARATORS.split(text)), 1):
         digits = _PREFIX.sub("", token)
         if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", digits):
-            shown = token if len(token) <= _SHOWN_MAX else token[:_SHOWN_MAX] + "..."
             raise SettingError(
-                f"the capture is not hex at its piece {number}, {shown!r}: allowed are pairs of "
-                "0-9 and A-F, with or without 0x, spaces, line ends, commas, colons and dashes"
+                f"the capture is not hex at its piece {number}, {_fault_in(digits)}: allowed are "
+                "pairs of 0-9 and A-F, with or without 0x, spaces, line ends, commas, colons and "
+                "dashes"
             )
         out += bytes.fromhex(digits)
     if not out:
@@ -71,11 +74,19 @@ def parse_hex(text: str) -> bytes:
     return bytes(out)
 
 
+def _fault_in(digits: str) -> str:
+    """What is wrong with a piece, without repeating its digits: they may be of a password."""
+    for place, character in enumerate(digits, 1):
+        if character not in "0123456789ABCDEFabcdef":
+            return f"which has {character!r} at place {place}"
+    return f"which has {len(digits)} hex digit{'' if len(digits) == 1 else 's'}"
+
+
 def split(data: bytes) -> list[Piece]:
     """The frames of a capture in their order; without a single one, one piece says why."""
     good, suspects = _scan(data)
     damaged = _damaged(data, good, suspects)
-    pieces = sorted(good + damaged)
+    pieces = sorted(good + damaged, key=lambda piece: piece.offset)
     return pieces or [_nothing(data, suspects)]
 
 
@@ -97,6 +108,11 @@ def _scan(data: bytes) -> tuple[list[Piece], list[Suspect]]:
         if not fault:
             good.append(Piece(at, frame_size(data, at), "", frame_at(data, at)))
             at += good[-1].size
+            continue
+        if fault != "start1" and not cjt188.fault_at(data, at):
+            size = cjt188.frame_size(data, at)
+            good.append(Piece(at, size, "", cjt188.frame_at(data, at)))
+            at += size
             continue
         modbus = find(data, at, asked)
         if modbus is not None:
@@ -169,9 +185,14 @@ def _nothing(data: bytes, suspects: Sequence[Suspect]) -> Piece:
     modbus = find_damaged(data) if data[0] != START else None
     if modbus is not None:
         return Piece(0, len(data), "checksum", modbus)
+    for suspect in suspects:
+        fault = damaged_at(data, suspect.offset)
+        if fault:
+            frame = damaged_frame(data, suspect.offset)
+            return Piece(suspect.offset, len(data) - suspect.offset, fault, frame)
     if suspects:
         first = suspects[0]
         rest = data[first.offset :]
-        frame = _rest_of_frame(rest) if first.fault == "truncated" else None
-        return Piece(first.offset, len(rest), first.fault, frame)
+        known = _rest_of_frame(rest) if first.fault == "truncated" else None
+        return Piece(first.offset, len(rest), first.fault, known)
     return Piece(0, len(data), NOISE, None)

@@ -1,24 +1,25 @@
-"""A DL/T 645 frame in words: which edition, who, what; the content is for the other two modules.
+"""A DL/T 645 frame in words: which edition, who, what; the content is for other modules.
 
 Both editions share the frame. They differ in the function codes, so the control byte tells them
-apart but for 03, where the length helps: 2007 has four bytes of identifier there.
+apart but for 03, where the content helps: no identifier of the security module begins as one of
+edition 1997 does.
 """
 
-from protocols.dlt645.frame import (
-    BROADCAST,
+from protocols.dlt645.controls import (
+    ALL_METERS,
+    CONTROLS,
     FUNCTION_NAMES,
     FUNCTION_NAMES_1997,
-    Frame,
+    METER,
     Function,
 )
-from provisioning.dlt645_replies import Parts, explain_reply
-from provisioning.dlt645_requests import (
-    WITH_PASSWORD,
-    counted,
-    explain_request,
-    need_least,
-    need_size,
-)
+from protocols.dlt645.frame import ANY_ADDRESS, BROADCAST, Frame, is_meter_address
+from protocols.dlt645.identifiers import items_of
+from provisioning.dlt645_1997 import explain_1997
+from provisioning.dlt645_parts import Parts
+from provisioning.dlt645_replies import explain_reply
+from provisioning.dlt645_requests import explain_request
+from provisioning.dlt645_secrets import EVERYTHING, READS_1997, hidden_parts, hidden_parts_1997
 from provisioning.finding import (
     DLT645_1997,
     DLT645_2007,
@@ -28,56 +29,58 @@ from provisioning.finding import (
     Finding,
 )
 
-_RE_READ = 0x03  # edition 1997
-_WRITE_1997 = 0x04
-_READS_1997 = (0x01, 0x02, _RE_READ)
-_IDENTIFIER_SIZE_1997 = 2
-_ERROR_BITS_1997 = (
-    "illegal data",
-    "no requested data",
-    "password wrong",
-    "reserved",
-    "too many year zones",
-    "too many day periods",
-    "too many tariffs",
-    "reserved",
-)
-_FAULTS = {
+_DI_SIZE_1997 = 2
+FAULTS = {
     "start1": "the first start byte is not 68",
     "start2": "the second start byte is not 68",
     "truncated": "the frame ends too early",
     "checksum": "the checksum does not fit: some byte is damaged",
     "end": "the end byte is not 16",
 }
+VENDOR = "vendor function"
+_TO_MANY = "; addressed to more than one meter, which such a request must never be"
+_TO_SOME = "; several meters may answer at once"
+_TO_ONE = "; addressed to one meter, though it is meant for all, so a meter may ignore it"
 
 
 def explain(frame: Frame, finding: Finding, parts: Parts) -> None:
     """Fills in what a good frame says."""
     _explain_header(frame, finding)
+    is_1997 = finding.protocol == DLT645_1997
+    note = ""
     try:
-        if finding.protocol == DLT645_1997:
-            finding.meaning = _explain_1997(frame, finding)
+        if is_1997:
+            what = explain_1997(frame, finding, parts)
         elif frame.is_reply:
-            finding.meaning = explain_reply(finding, parts)
+            what = explain_reply(frame, finding, parts)
         else:
-            finding.meaning = explain_request(finding) + _to_many(frame)
+            what = explain_request(frame, finding)
+        note = "" if frame.is_reply else _wrong_target(frame, is_1997=is_1997)
     except ContentError as error:
-        finding.fail(error)
+        finding.error = error.reason
+        what = str(error)
+    hide = hidden_parts_1997 if is_1997 else hidden_parts
+    finding.hidden = hide(frame, fits=finding.error is None)
+    finding.meaning = f"{_who(frame, finding)}: {what}{note}"
 
 
-def explain_damaged(frame: Frame | None, fault: str, finding: Finding) -> None:
+def explain_damaged(frame: Frame | None, fault: str, finding: Finding, parts: Parts) -> None:
     """Fills in what can be made out of a damaged frame. No readings: any byte may be wrong."""
-    finding.meaning = _FAULTS[fault]
+    finding.meaning = FAULTS[fault]
+    finding.hidden = EVERYTHING
+    parts.end_unnumbered()
     if frame is not None:
         _explain_header(frame, finding)
 
 
 def edition_of(frame: Frame) -> str:
     """The edition that the control byte belongs to."""
-    function = frame.function
-    if function == _RE_READ:
-        size = len(frame.data)
-        is_1997 = size == 1 if frame.is_abnormal else size == _IDENTIFIER_SIZE_1997
+    function, data = frame.function, frame.data
+    if function == Function.READ_AGAIN_1997:
+        if frame.is_reply and frame.is_abnormal:
+            return DLT645_1997 if len(data) == 1 else DLT645_2007
+        is_known = bool(items_of(data[:_DI_SIZE_1997], len(data) - _DI_SIZE_1997))
+        is_1997 = len(data) == _DI_SIZE_1997 or (frame.is_reply and is_known)
         return DLT645_1997 if is_1997 else DLT645_2007
     if 0 < function <= 0x10 and function != Function.BROADCAST_TIME:
         return DLT645_1997
@@ -92,42 +95,40 @@ def _explain_header(frame: Frame, finding: Finding) -> None:
     finding.direction = REPLY if frame.is_reply else REQUEST
     finding.abnormal = frame.is_reply and frame.is_abnormal
     finding.more = frame.is_reply and frame.has_more
-    if finding.protocol == DLT645_2007:
-        finding.function = FUNCTION_NAMES.get(frame.function, "vendor function")
-    elif frame.function == _RE_READ:
-        finding.function = "read again"
+    names = FUNCTION_NAMES if finding.protocol == DLT645_2007 else FUNCTION_NAMES_1997
+    finding.function = names.get(frame.function, VENDOR)
+
+
+def _who(frame: Frame, finding: Finding) -> str:
+    """Whom a request means, or who answers."""
+    address = frame.address
+    exact = address.lstrip("A")
+    if is_meter_address(address):
+        who = f"meter {address}"
+    elif frame.is_reply:
+        who = f"address {address}, which is no single meter's,"
+    elif address == BROADCAST:
+        who = "all meters"
+    elif address == ANY_ADDRESS:
+        who = "any meter"
+    elif len(exact) % 2 == 0 and exact.isdecimal():
+        who = f"any meter whose address ends with {exact}"
     else:
-        finding.function = FUNCTION_NAMES_1997.get(frame.function, "vendor function")
+        who = f"address {address}, which is no meter's"
+    if not frame.is_reply:
+        return who
+    if not finding.abnormal:
+        return f"{who} answers"
+    return f"{who} refuses" + (f" the {finding.function}" if finding.function != VENDOR else "")
 
 
-def _explain_1997(frame: Frame, finding: Finding) -> str:
-    if frame.function not in _READS_1997:
-        finding.hidden = (slice(None),)  # passwords stand at places of their own in this edition
-    if frame.function not in FUNCTION_NAMES_1997 and frame.function != _RE_READ:
-        return f"a vendor's own function {frame.function:02X}"
-    if finding.abnormal:
-        need_size(finding, 1)
-        code = frame.data[0]
-        names = tuple(name for bit, name in enumerate(_ERROR_BITS_1997) if code >> bit & 1)
-        finding.error_code = code
-        finding.error_bits = names
-        return f"refuses with error {code:02X}: {', '.join(names) or 'no bit set'}"
-    is_write = frame.function == _WRITE_1997 and not frame.is_reply
-    if not is_write and frame.function not in _READS_1997:
-        return f"{'answers to' if frame.is_reply else 'asks for'} {finding.function}"
-    need_least(finding, _IDENTIFIER_SIZE_1997)
-    finding.di = bytes(reversed(frame.data[:2])).hex().upper()
-    size = counted(len(frame.data) - _IDENTIFIER_SIZE_1997, "byte")
-    if is_write:
-        return f"writes to {finding.di}: {size}, password included"
-    if frame.is_reply:
-        return f"gives {finding.di}: {size}, not decoded in edition 1997"
-    need_size(finding, _IDENTIFIER_SIZE_1997)
-    return f"asks for {finding.di}"
-
-
-def _to_many(frame: Frame) -> str:
-    has_wildcard = "AA" in (frame.address[at : at + 2] for at in range(0, 12, 2))
-    if frame.function in WITH_PASSWORD and (has_wildcard or frame.address == BROADCAST):
-        return "; addressed to more than one meter, which such a request must never be"
-    return ""
+def _wrong_target(frame: Frame, *, is_1997: bool) -> str:
+    """What is odd about the address of a request. Edition 1997 knows no request to all but 08."""
+    control = None if is_1997 else CONTROLS.get(frame.function)
+    targets = control.targets if control else (METER,) if is_1997 else ()
+    if is_meter_address(frame.address):
+        return _TO_ONE if targets == (ALL_METERS,) else ""
+    if METER not in targets or (frame.address == BROADCAST and ALL_METERS in targets):
+        return ""
+    is_read = frame.function in (READS_1997 if is_1997 else (Function.READ,))
+    return _TO_SOME if is_read else _TO_MANY

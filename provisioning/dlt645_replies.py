@@ -1,167 +1,162 @@
-"""What a DL/T 645-2007 meter answers: one function per control code, and follow-up parts joined.
+"""What a DL/T 645 meter answers: one function per control code, and follow-up parts joined.
 
-Values come from `protocols.dlt645.values` alone; a frame whose values are wrong keeps its frame and
-loses its readings.
+Values come from `protocols.dlt645` alone; a frame whose values are wrong keeps its frame and loses
+its readings. What a read answers is the same in both editions but for the identifier's size.
 """
 
-from protocols.dlt645.exchange import PARTS_MAX
-from protocols.dlt645.frame import FUNCTION_MASK, Function, error_names
-from protocols.dlt645.identifiers import items_of
-from protocols.dlt645.values import decode_values
+from collections.abc import Callable
+
+from protocols.bcd import decode_digits
+from protocols.dlt645.commands import RATE_BY_CODE
+from protocols.dlt645.controls import Function, error_names, security_error_names
+from protocols.dlt645.frame import Frame
+from protocols.dlt645.identifiers import identifier_text
+from protocols.dlt645.relay import ACCEPTED_BITS, REFUSED_BITS
 from protocols.errors import ValueFormatError
-from protocols.readings import Reading
-from provisioning.dlt645_requests import (
-    PASSWORDS,
-    Explainer,
+from provisioning.dlt645_parts import Parts
+from provisioning.dlt645_requests import VENDOR, output_words
+from provisioning.dlt645_secrets import is_password
+from provisioning.dlt645_security import security_words
+from provisioning.dlt645_values import (
+    content_error,
     counted,
-    digits,
-    explain_by,
-    item_name,
-    need_least,
-    need_size,
-    rate_of,
-    take_identifier,
+    is_record,
+    named,
+    records_of,
+    relay_words,
+    told,
+    values_of,
+    values_of_part,
 )
-from provisioning.finding import ContentError, Finding
+from provisioning.finding import MASK, ContentError, Finding
 
-SECURITY_ERROR_BITS = (
-    "other error",
-    "recharged already",
-    "verification by the security module failed",
-    "identity authentication failed or expired",
-    "customer number does not match",
-    "purchase count wrong",
-    "recharge exceeds the limit",
-)
+Explainer = Callable[[Finding], str]
+_DI_SIZE_1997 = 2
 
 
-class Parts:
-    """The open follow-up answers of a capture, by address and identifier.
-
-    A part may cut inside an item, so parts mean something only when all of them are there in order.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, str], list[bytes]] = {}
-
-    def begin(self, key: tuple[str, str], payload: bytes) -> None:
-        """The first part, which has no number."""
-        self._open[key] = [payload]
-
-    def add(self, key: tuple[str, str], seq: int, payload: bytes) -> bytes | None:
-        """The payload so far, this part included; None when the parts before it are not there."""
-        parts = self._open.get(key)
-        if parts is None:
-            return None
-        if 1 <= seq == len(parts) - 1 and parts[seq] == payload:
-            return b"".join(parts)  # asked for and sent once more
-        if seq != len(parts) or seq > PARTS_MAX:
-            del self._open[key]
-            return None
-        parts.append(payload)
-        return b"".join(parts)
-
-    def end(self, key: tuple[str, str]) -> None:
-        """The answer is complete, or given up."""
-        self._open.pop(key, None)
-
-
-def explain_reply(finding: Finding, parts: Parts) -> str:
+def explain_reply(frame: Frame, finding: Finding, parts: Parts) -> str:
     """What the reply says. ContentError when its content does not fit."""
-    function = (finding.control or 0) & FUNCTION_MASK
     if finding.abnormal:
-        return _refusal(finding, is_security=function == Function.SECURITY)
-    if function == Function.READ:
-        return _read(finding, parts)
-    if function == Function.READ_MORE:
-        return _read_more(finding, parts)
-    return explain_by(_REPLIES, finding)
+        return _refusal(frame, finding)
+    if frame.function == Function.READ:
+        return explain_read(finding, parts, 4)
+    if frame.function == Function.READ_MORE:
+        return explain_read_more(finding, parts, 4)
+    known = _REPLIES.get(frame.function)
+    if known is None:
+        size = counted(len(finding.data), "byte")
+        return f"{VENDOR} {frame.function:02X} with {size}, not shown"
+    return known(finding)
 
 
-def _refusal(finding: Finding, *, is_security: bool) -> str:
-    if is_security:
-        need_size(finding, 2)
-        code = finding.data[0] | finding.data[1] << 8
-        names = tuple(name for bit, name in enumerate(SECURITY_ERROR_BITS) if code >> bit & 1)
-        shown = f"{code:04X}"
-    else:
-        need_size(finding, 1)
-        code = finding.data[0]
-        names = error_names(code)
-        shown = f"{code:02X}"
+def need_size(finding: Finding, *sizes: int) -> None:
+    """ContentError unless the data has one of these sizes."""
+    if len(finding.data) not in sizes:
+        due = " or ".join(str(size) for size in sizes)
+        raise ContentError(
+            "length", f"{counted(len(finding.data), 'data byte')} where {due} are due"
+        )
+
+
+def need_least(finding: Finding, least: int) -> None:
+    """ContentError unless the data has at least this size."""
+    if len(finding.data) < least:
+        count = counted(len(finding.data), "data byte")
+        raise ContentError("length", f"{count} where {least} or more are due")
+
+
+def digits(data: bytes) -> str:
+    """A number in reading order; ContentError when it is not decimal digits."""
+    try:
+        return str(decode_digits(data))
+    except ValueFormatError as error:
+        raise content_error(error) from error
+
+
+def refused(finding: Finding, code: int, names: tuple[str, ...]) -> str:
+    """An error code in words."""
     finding.error_code = code
     finding.error_bits = names
-    return f"refuses with error {shown}: {', '.join(names) or 'no known bit set'}"
+    words = ", ".join(names) or "no bit set"
+    return f"{words} (error {code:0{2 * len(finding.data)}X})"
 
 
-def _read(finding: Finding, parts: Parts) -> str:
-    need_least(finding, 4)
-    di = take_identifier(finding)
-    payload = bytes(finding.data[4:])
-    key = (str(finding.address), str(finding.di))
+def explain_read(finding: Finding, parts: Parts, di_size: int) -> str:
+    """A reply to a read, or its first part."""
+    need_least(finding, di_size)
+    di, payload = finding.data[:di_size], finding.data[di_size:]
+    finding.di = identifier_text(di, di_size)
+    key = (str(finding.address), finding.di)
     parts.end(key)
-    name = f"{finding.di} ({item_name(di)})"
-    if di[1:] == PASSWORDS:
-        finding.hidden = (slice(4, None),)
     if not finding.more:
-        _decode(finding, di, payload)
-        return f"gives {name}" + _unknown(di, payload)
-    parts.begin(key, payload)
-    _decode(finding, di, payload, is_cut=True)
-    return f"gives the first part of {name}; more parts follow" + _unknown(di, payload)
+        return _content(finding, di, payload)
+    parts.begin(key, payload, is_numbered=di_size != _DI_SIZE_1997)
+    words = f"first part of {named(di)}"
+    if not is_password(di) and not is_record(di):
+        finding.values = values_of_part(di, payload)
+        words += f", so far {counted(len(finding.values), 'value')}"
+    return words + "; more parts follow"
 
 
-def _read_more(finding: Finding, parts: Parts) -> str:
-    need_least(finding, 5)
-    di = take_identifier(finding)
-    finding.seq = finding.data[-1]
-    key = (str(finding.address), str(finding.di))
-    joined = parts.add(key, finding.data[-1], bytes(finding.data[4:-1]))
-    if di[1:] == PASSWORDS:
-        finding.hidden = (slice(4, None),)
-    name = f"following part {finding.seq} of {finding.di} ({item_name(di)})"
+def explain_read_more(finding: Finding, parts: Parts, di_size: int) -> str:
+    """A following part; the last one brings the values of all."""
+    is_numbered = di_size != _DI_SIZE_1997
+    need_least(finding, di_size + is_numbered)
+    di = finding.data[:di_size]
+    finding.di = identifier_text(di, di_size)
+    key = (str(finding.address), finding.di)
+    payload = finding.data[di_size:]
+    if is_numbered:
+        payload, finding.seq = payload[:-1], payload[-1]
+    seq = parts.next_number(key) if finding.seq is None else finding.seq
+    joined = parts.add(key, seq, payload)
+    words = f"following part{f' {finding.seq}' if is_numbered else ''} of {named(di)}"
     if joined is None:
         return (
-            f"gives {name}; the parts before it are not in this capture, and a part may begin "
-            "inside an item: no readings"
+            f"{words}; the parts before it are not in this capture, and a part may begin inside an "
+            "item: no readings"
         )
     if finding.more:
-        return f"gives {name}; more parts follow, readings come with the last one"
+        return f"{words}; more parts follow, readings come with the last one"
     parts.end(key)
-    finding.details["joined_parts"] = finding.seq + 1
-    _decode(finding, di, joined)
-    return f"gives {name}, the last one; readings of all parts" + _unknown(di, joined)
+    finding.details["joined_parts"] = seq + 1
+    return f"the last part; all {seq + 1} joined: {_content(finding, di, joined)}"
 
 
-def _decode(finding: Finding, di: bytes, payload: bytes, is_cut: bool = False) -> None:
-    """The readings of a payload; of one that is cut, those of its complete items."""
-    items = items_of(di, len(payload))
-    if not items:
-        return
-    whole = items[0].size * len(items)
-    count = len(items)
-    if is_cut:
-        # FF fill stands in for what is to come; the items that it completes are dropped below.
-        count = min(len(payload) // items[0].size, len(items))
-        payload = payload[: count * items[0].size].ljust(whole, b"\xff")
-    if len(payload) != whole:
-        raise ContentError(
-            "length", f"{counted(len(payload), 'byte')} of values where {whole} are due"
-        )
-    try:
-        values = decode_values(di + payload)[:count]
-    except ValueFormatError as error:
-        raise ContentError("value", f"the value is refused: {error}") from error
-    finding.readings = [
-        Reading(obis, quantity) for obis, quantity in values if quantity is not None
-    ]
-    finding.no_value = [obis for obis, quantity in values if quantity is None]
+def _content(finding: Finding, di: bytes, payload: bytes) -> str:
+    """What a whole payload says."""
+    name = named(di)
+    if is_password(di):
+        return f"{name} is {MASK}, which a meter must never tell"
+    size = counted(len(payload), "byte")
+    if is_record(di):
+        finding.records = records_of(di, payload)
+        return f"{name}: {counted(len(finding.records), 'record')}"
+    finding.values = values_of(di, payload)
+    if not finding.values:
+        return f"{name}: {size}, not decoded"
+    link = ": "
+    if len(finding.values) == 1:
+        link = " is " if finding.values[0].quantity else " has "
+    return name + link + told(finding.values) + relay_words(di, finding.values)
 
 
-def _unknown(di: bytes, payload: bytes) -> str:
-    if items_of(di, len(payload)):
-        return ""
-    return f": {counted(len(payload), 'byte')}, not decoded"
+def _refusal(frame: Frame, finding: Finding) -> str:
+    is_security = frame.function == Function.SECURITY
+    sizes = (1, 2) if frame.function == Function.RELAY else (2,) if is_security else (1,)
+    need_size(finding, *sizes)
+    code = int.from_bytes(finding.data, "little")
+    if is_security:
+        names = security_error_names(code)
+    elif len(finding.data) == 1:
+        names = error_names(code)
+    else:
+        names = _named_bits(code, REFUSED_BITS)
+    return refused(finding, code, names)
+
+
+def _named_bits(code: int, names: dict[int, str]) -> tuple[str, ...]:
+    return tuple(names.get(bit, f"bit {bit}") for bit in range(16) if code >> bit & 1)
 
 
 def _read_address(finding: Finding) -> str:
@@ -169,46 +164,52 @@ def _read_address(finding: Finding) -> str:
     address = digits(finding.data)
     finding.details["address"] = address
     note = "" if address == finding.address else ", which differs from the frame's own"
-    return f"tells its address: {address}{note}"
+    return f"its address is {address}{note}"
 
 
 def _write_address(finding: Finding) -> str:
     need_size(finding, 0, 6)
     if not finding.data:
-        return "has taken its new address, which is this frame's"
+        return "new address taken, which is this frame's"
     finding.details["new_address"] = digits(finding.data)
-    return f"has taken the address {finding.details['new_address']}"
+    return f"address {finding.details['new_address']} taken"
 
 
 def _change_rate(finding: Finding) -> str:
     need_size(finding, 1)
-    finding.details["baud"] = rate_of(finding.data)
-    return f"changes to {finding.details['baud']} bit/s after this reply"
+    rate = RATE_BY_CODE.get(finding.data[0])
+    if rate is None:
+        raise ContentError("value", f"{finding.data[0]:02X} is no rate: one of bits 1 to 6 is set")
+    finding.details["baud"] = rate
+    return f"changing to {rate} bit/s after this reply"
 
 
 def _change_password(finding: Finding) -> str:
     need_size(finding, 4)
-    finding.hidden = (slice(1, 4),)
-    return f"has changed the password of level {finding.data[0]:02X}"
+    return f"password of level {finding.data[0]:02X} changed to {MASK}"
 
 
 def _relay(finding: Finding) -> str:
     need_size(finding, 0, 2)
-    finding.hidden = ()
-    return "accepts the relay order; whether the relay moved, only a read of 04000503 tells"
+    words = "relay control accepted: told, not proven; only a read of 04000503 shows the contact"
+    if finding.data:
+        names = _named_bits(int.from_bytes(finding.data, "little"), ACCEPTED_BITS)
+        finding.details["accepted"] = list(names)
+        words += f" (the meter says: {', '.join(names) or 'no bit set'})"
+    return words
 
 
 def _security(finding: Finding) -> str:
-    if len(finding.data) < 4:
-        need_size(finding, 0)
+    if not finding.data:
         return "security module: accepted"
-    take_identifier(finding)
-    return f"security module, {finding.di}: {counted(len(finding.data) - 4, 'byte')}"
+    need_least(finding, 4)
+    finding.di = identifier_text(finding.data)
+    return security_words(finding, len(finding.data) - 4, is_reply=True)
 
 
 def _terminal(finding: Finding) -> str:
     need_size(finding, 1)
-    return f"has set the multifunction terminal to {finding.data[0]:02X}"
+    return f"{output_words(finding.data[0])} is on the multifunction terminal"
 
 
 def _done(what: str) -> Explainer:
@@ -221,16 +222,16 @@ def _done(what: str) -> Explainer:
 
 _REPLIES: dict[int, Explainer] = {
     Function.SECURITY: _security,
-    Function.BROADCAST_TIME: _done("answers a time broadcast, which no meter should"),
+    Function.BROADCAST_TIME: _done("a reply to a time broadcast, which no meter should give"),
     Function.READ_ADDRESS: _read_address,
-    Function.WRITE: _done("accepts the write"),
+    Function.WRITE: _done("write accepted"),
     Function.WRITE_ADDRESS: _write_address,
-    Function.FREEZE: _done("has frozen its registers"),
+    Function.FREEZE: _done("registers frozen, or the pattern taken"),
     Function.CHANGE_RATE: _change_rate,
     Function.CHANGE_PASSWORD: _change_password,
-    Function.CLEAR_DEMAND: _done("has cleared its maximum demand"),
-    Function.CLEAR_METER: _done("has cleared itself"),
-    Function.CLEAR_EVENTS: _done("has cleared its events"),
+    Function.CLEAR_DEMAND: _done("maximum demands cleared"),
+    Function.CLEAR_METER: _done("meter cleared"),
+    Function.CLEAR_EVENTS: _done("events cleared"),
     Function.RELAY: _relay,
     Function.TERMINAL: _terminal,
 }

@@ -1,269 +1,256 @@
-"""What a master asks of a DL/T 645-2007 meter: one function per control code.
+"""What a master asks of a DL/T 645-2007 meter: the core reads the command, here it gets its words.
 
-Each takes a finding that has header and data, fills in identifier and details, and gives one
-sentence. ContentError when the content does not fit. No password gets into a sentence or a detail.
+Each command gives one sentence and its details. ContentError when the content does not fit. No
+password gets into a sentence or a detail.
 """
 
 from collections.abc import Callable
+from typing import Any
 
-from protocols.dlt645.exchange import identifier_text
-from protocols.dlt645.frame import FUNCTION_MASK, Function
-from protocols.dlt645.identifiers import ALL, items_of
-from provisioning.finding import ContentError, Finding
+from protocols.dlt645 import commands
+from protocols.dlt645.clock import MeterTime
+from protocols.dlt645.commands import EVERY_EVENT, SECURED_CONTROL_SIZE
+from protocols.dlt645.controls import Function
+from protocols.dlt645.credentials import (
+    CIPHERED,
+    SECURED_LEVELS,
+    Credentials,
+    credentials_from_bytes,
+)
+from protocols.dlt645.frame import Frame
+from protocols.dlt645.identifiers import entry_of, identifier_bytes, identifier_text
+from protocols.dlt645.relay import ACTION_NAMES, DELAYED, RelayAction
+from protocols.dlt645.requests import decode_command
+from protocols.errors import ValueFormatError
+from provisioning.dlt645_secrets import WITH_PASSWORD, is_password
+from provisioning.dlt645_security import security_words
+from provisioning.dlt645_values import content_error, counted, named, told, values_of
+from provisioning.finding import MASK, ContentError, Finding
 
-# N1 of a relay order. Vendors disagree about 1D and 1E: nobody may rest an order on them.
-RELAY_COMMANDS = {
-    0x1A: "disconnect",
-    0x1B: "arm: the consumer may connect at the meter",
-    0x1C: "connect, with nobody at the meter",
-    0x1D: "a command that vendors define differently (1D)",
-    0x1E: "a command that vendors define differently (1E)",
-    0x2A: "raise the alarm",
-    0x2B: "end the alarm",
-    0x3A: "keep the power on whatever happens",
-    0x3B: "no longer keep the power on",
+VENDOR = "a vendor's own function"
+_HEAD_SIZE = 12  # of a write: identifier, level, password, operator
+_DELAY_STEP = 5  # minutes of N2
+_RELAY_WORDS = {
+    RelayAction.DISCONNECT: "trip relay",
+    RelayAction.ARM: "arm relay (it closes when somebody presses the button at the meter)",
+    RelayAction.CONNECT: "connect relay (it closes with nobody at the meter)",
+    RelayAction.DELAYED_CONNECT: "delayed connect (1D, which makers read differently)",
+    RelayAction.DELAYED_ARM: "delayed arm (1E, which makers read differently)",
+    RelayAction.ALARM_ON: "raise the alarm",
+    RelayAction.ALARM_OFF: "end the alarm",
+    RelayAction.KEEP_POWER_ON: "keep the power on whatever happens",
+    RelayAction.KEEP_POWER_OFF: "no longer keep the power on",
 }
-SECURED_LEVELS = (0x98, 0x99)  # the ESAM judges these, the password is ignored
-Explainer = Callable[[Finding], str]
-_SECURED_SIZE = 28  # level, password, operator, 16 bytes of ciphertext and 4 of MAC
-PASSWORDS = bytes.fromhex("0C0004")  # identifiers 04000C0x, DI1 first: the passwords themselves
-_RATES = {0x02: 600, 0x04: 1200, 0x08: 2400, 0x10: 4800, 0x20: 9600, 0x40: 19200}
-_ANY = 0x99  # in a freeze pattern
+_SECURED_WORDS = {
+    Function.CLEAR_DEMAND: "clear the maximum demands",
+    Function.CLEAR_METER: "clear the whole meter",
+    Function.CLEAR_EVENTS: "clear events",
+    Function.RELAY: "control the relay",
+}
+_OUTPUTS = {0: "clock seconds", 1: "the demand period", 2: "the tariff switch"}
 
 
-def need_size(finding: Finding, *sizes: int) -> None:
-    """ContentError unless the data has one of these sizes."""
-    if len(finding.data) not in sizes:
-        due = " or ".join(str(size) for size in sizes)
-        raise ContentError(
-            "length", f"{counted(len(finding.data), 'data byte')} where {due} are due"
-        )
-
-
-def need_least(finding: Finding, least: int) -> None:
-    """ContentError unless the data has at least this size."""
-    if len(finding.data) < least:
-        count = counted(len(finding.data), "data byte")
-        raise ContentError("length", f"{count} where {least} or more are due")
-
-
-def digits(data: bytes) -> str:
-    """A number in reading order; ContentError when it is not decimal digits."""
-    text = bytes(reversed(data)).hex()
-    if not text.isdecimal():
-        raise ContentError("value", f"{text.upper()} is not decimal digits")
-    return text
-
-
-def instant(data: bytes) -> str:
-    """ss mm hh DD MM YY as a date and time; ContentError when there is no such one."""
-    second, minute, hour, day, month, year = (digits(data[at : at + 1]) for at in range(6))
-    text = f"20{year}-{month}-{day} {hour}:{minute}:{second}"
-    in_range = "01" <= month <= "12" and "01" <= day <= "31"
-    if not in_range or hour > "23" or minute > "59" or second > "59":
-        raise ContentError("value", f"{text} is no date and time")
-    return text
-
-
-def rate_of(data: bytes) -> int:
-    """The rate in bit/s that a rate byte means: exactly one bit."""
-    if data[0] not in _RATES:
-        raise ContentError("value", f"rate byte {data[0]:02X} does not have exactly one known bit")
-    return _RATES[data[0]]
-
-
-def item_name(di: bytes) -> str:
-    """An identifier in words, or that it is not in the tables."""
-    is_block = ALL in di[:3]
-    items = items_of(di, 4)
-    if not items:
-        return "not in the tables"
-    name: str = items[0].obis.name()
-    return f"block: {name} and so on" if is_block else name
-
-
-def explain_request(finding: Finding) -> str:
+def explain_request(frame: Frame, finding: Finding) -> str:
     """What the request asks for."""
-    return explain_by(_REQUESTS, finding)
+    try:
+        command = _command(frame)
+    except ValueFormatError as error:
+        raise _without_bytes(frame, finding, content_error(error)) from None
+    if command is None:
+        return f"{VENDOR} {frame.function:02X} with {counted(len(frame.data), 'byte')}, not shown"
+    di = getattr(command, "di", None)
+    finding.di = di and di.upper()
+    return _SENTENCES[type(command)](finding, command)
 
 
-def explain_by(table: dict[int, Explainer], finding: Finding) -> str:
-    """What the row of the finding's function says."""
-    function = (finding.control or 0) & FUNCTION_MASK
-    known = table.get(function)
-    if known is None or function in WITH_PASSWORD:
-        # Until the content proves to fit, a password may stand anywhere.
-        finding.hidden = (slice(None),)
-    if known is None:
-        return f"a vendor's own function {function:02X}"
-    return known(finding)
+def _command(frame: Frame) -> Any:
+    data = frame.data
+    is_plain_write = frame.function == Function.WRITE and len(data) >= _HEAD_SIZE
+    if is_plain_write and is_password(data[:4]) and data[4] not in SECURED_LEVELS:
+        # A meter takes no password so, and the core reads none; who tries is worth telling.
+        credentials = credentials_from_bytes(data[4:_HEAD_SIZE])
+        return commands.Write(identifier_text(data), (data[_HEAD_SIZE:],), credentials)
+    return decode_command(frame)
 
 
-def counted(number: int, noun: str) -> str:
-    """The number and its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def time_words(moment: MeterTime) -> str:
+    """`2026-11-21 10:15:00`."""
+    return str(moment.text().replace("T", " "))
 
 
-def take_identifier(finding: Finding, at: int = 0) -> bytes:
-    """The identifier at `at`, in wire order."""
-    di = bytes(finding.data[at : at + 4])
-    finding.di = identifier_text(di)
-    return di
+def _without_bytes(frame: Frame, finding: Finding, error: ContentError) -> ContentError:
+    """The error, which must not repeat a byte of what may be a password."""
+    sentence = str(error)
+    if frame.function in WITH_PASSWORD and error.reason != "length":
+        sentence = "its level, its password, its operator or what follows is not as it should be"
+    return ContentError(error.reason, f"{finding.function}: {sentence}")
 
 
-def take_authority(finding: Finding, at: int) -> str:
-    """Level and operator at `at`; the password between them is hidden and never told."""
-    level = finding.data[at]
-    operator = digits(finding.data[at + 4 : at + 8])
-    finding.details["level"] = f"{level:02X}"
-    finding.details["operator"] = operator
-    finding.hidden = (slice(at + 1, at + 4),)
-    if level in SECURED_LEVELS:
-        return f"operator {operator}, secured (level {level:02X})"
-    return f"operator {operator}, password level {level:02X}"
+def _authority(finding: Finding, credentials: Credentials) -> str:
+    finding.details["level"] = f"{credentials.level:02X}"
+    finding.details["operator"] = credentials.operator
+    return f"password {MASK} of level {credentials.level:02X}"
 
 
-def _read(finding: Finding) -> str:
-    need_least(finding, 4)
-    di = take_identifier(finding)
-    more = (
-        f" with a selection of {counted(len(finding.data) - 4, 'byte')}"
-        if len(finding.data) > 4
-        else ""
+def _read(_: Finding, command: commands.Read) -> str:
+    return f"read {named(identifier_bytes(command.di))}"
+
+
+def _read_records(finding: Finding, command: commands.ReadRecords) -> str:
+    finding.details["blocks"] = command.blocks
+    since = f", from {time_words(command.start)[:-3]} on" if command.start else ""
+    return (
+        f"read {counted(command.blocks, 'block')} of {named(identifier_bytes(command.di))}{since}"
     )
-    return f"asks for {finding.di} ({item_name(di)}){more}"
 
 
-def _read_more(finding: Finding) -> str:
-    need_least(finding, 5)
-    di = take_identifier(finding)
-    if len(finding.data) > 5:
-        return f"asks for what follows of {finding.di} ({item_name(di)}), by block"
-    finding.seq = finding.data[4]
-    return f"asks for following part {finding.seq} of {finding.di} ({item_name(di)})"
+def _read_more(finding: Finding, command: commands.ReadMore) -> str:
+    finding.seq = command.sequence
+    return f"read following part {command.sequence} of {named(identifier_bytes(command.di))}"
 
 
-def _read_address(finding: Finding) -> str:
-    need_size(finding, 0)
-    return "asks the only meter on the line for its address"
+def _read_address(*_: object) -> str:
+    return "read the address"
 
 
-def _write(finding: Finding) -> str:
-    need_least(finding, 12)
-    di = take_identifier(finding)
-    who = take_authority(finding, 4)
-    if finding.data[4] in SECURED_LEVELS or di[1:] == PASSWORDS:
-        finding.hidden = (*finding.hidden, slice(12, None))
-    size = counted(len(finding.data) - 12, "byte")
-    return f"writes {size} to {finding.di} ({item_name(di)}): {who}"
+def _write(finding: Finding, command: commands.Write) -> str:
+    who = _authority(finding, command.credentials)
+    di = identifier_bytes(command.di)
+    body = finding.data[_HEAD_SIZE:]
+    what = f"write {named(di)}"
+    if is_password(di):
+        what += f" = {MASK}"
+    else:
+        finding.values = values_of(di, body)
+        size = counted(len(body), "byte")
+        what += f" = {told(finding.values)}" if finding.values else f", {size} that are not shown"
+    return f"{what}, operator {command.credentials.operator}, {who}"
 
 
-def _write_address(finding: Finding) -> str:
-    need_size(finding, 6)
-    finding.details["new_address"] = digits(finding.data)
-    return f"gives the meter the address {finding.details['new_address']}"
+def _secured_write(finding: Finding, command: commands.SecuredWrite) -> str:
+    finding.details["level"] = f"{command.level:02X}"
+    finding.details["operator"] = command.operator
+    form = "encrypted" if command.level == CIPHERED else "plain with an authentication code"
+    return (
+        f"write {named(identifier_bytes(command.di))}, operator {command.operator}, through the "
+        f"security module (level {command.level:02X}, {form}): {counted(len(command.body), 'byte')}"
+    )
 
 
-def _freeze(finding: Finding) -> str:
-    need_size(finding, 4)
-    minute, hour, day, month = (digits(finding.data[at : at + 1]) for at in range(4))
-    pattern = f"{month}-{day} {hour}:{minute}"
-    finding.details["freeze_at"] = pattern
-    if finding.data.count(_ANY) == 4:
-        return "freezes the registers now"
-    return f"freezes the registers at {pattern} (month-day hour:minute, 99 = every)"
+def _write_address(finding: Finding, command: commands.WriteAddress) -> str:
+    finding.details["new_address"] = command.address
+    return f"take the address {command.address}"
 
 
-def _change_rate(finding: Finding) -> str:
-    need_size(finding, 1)
-    finding.details["baud"] = rate_of(finding.data)
-    return f"changes the line's rate to {finding.details['baud']} bit/s"
+def _broadcast_time(finding: Finding, command: commands.BroadcastTime) -> str:
+    finding.details["time"] = time_words(command.time)
+    return f"set the clock to {finding.details['time']}; no meter replies"
 
 
-def _change_password(finding: Finding) -> str:
-    need_size(finding, 12)
-    take_identifier(finding)
-    finding.hidden = (slice(5, 8), slice(9, 12))
-    return f"changes the password of level {finding.data[8]:02X}, as level {finding.data[4]:02X}"
+def _freeze(finding: Finding, command: commands.Freeze) -> str:
+    day, hour, minute = command
+    if minute is None:
+        when = "now"
+    elif hour is None:
+        when = f"every hour at minute {minute:02d}"
+    elif day is None:
+        when = f"every day at {hour:02d}:{minute:02d}"
+    else:
+        when = f"every month on day {day} at {hour:02d}:{minute:02d}"
+    finding.details["freeze_at"] = when
+    return f"freeze the registers {when}"
 
 
-def _clear(what: str) -> Explainer:
-    def clear(finding: Finding) -> str:
-        need_size(finding, 8, _SECURED_SIZE)
-        return f"clears {what}: {take_authority(finding, 0)}"
+def _change_rate(finding: Finding, command: commands.ChangeRate) -> str:
+    finding.details["baud"] = command.rate
+    return f"change the line's rate to {command.rate} bit/s"
+
+
+def _change_password(finding: Finding, command: commands.ChangePassword) -> str:
+    finding.di = identifier_text(finding.data)
+    finding.details["level"] = f"{command.old_level:02X}"
+    return (
+        f"change the password of level {command.level:02X} to {MASK}, "
+        f"by the password {MASK} of level {command.old_level:02X}"
+    )
+
+
+def _clear(what: str) -> Callable[[Finding, Any], str]:
+    def clear(finding: Finding, command: commands.ClearDemand | commands.ClearMeter) -> str:
+        who = _authority(finding, command.credentials)
+        return f"clear {what}, operator {command.credentials.operator}, {who}"
 
     return clear
 
 
-def _clear_events(finding: Finding) -> str:
-    need_size(finding, 12, _SECURED_SIZE)
-    who = take_authority(finding, 0)
-    if len(finding.data) == _SECURED_SIZE:
-        return f"clears events: {who}"
-    take_identifier(finding, 8)
-    what = "all events" if finding.di == "FFFFFFFF" else f"the events {finding.di}"
-    return f"clears {what}: {who}"
+def _clear_events(finding: Finding, command: commands.ClearEvents) -> str:
+    who = _authority(finding, command.credentials)
+    what = "all events"
+    if command.di != EVERY_EVENT:
+        entry = entry_of(b"\x01" + identifier_bytes(command.di)[1:])  # its latest record
+        name = entry.name.partition(",")[0] + " " if entry else ""
+        what = f"the events {name}({command.di})"
+    return f"clear {what}, operator {command.credentials.operator}, {who}"
 
 
-def _relay(finding: Finding) -> str:
-    need_size(finding, 16, _SECURED_SIZE)
-    who = take_authority(finding, 0)
-    if len(finding.data) == _SECURED_SIZE:
-        return f"relay order, encrypted: {who}; command and expiry are for the meter alone"
-    n1 = finding.data[8]
-    command = RELAY_COMMANDS.get(n1, f"an unknown command ({n1:02X})")
-    finding.details["n1"] = f"{n1:02X}"
-    finding.details["n2"] = f"{finding.data[9]:02X}"
-    finding.details["command"] = command
-    expiry = None if not any(finding.data[10:16]) else instant(finding.data[10:16])
-    finding.details["expiry"] = expiry
-    until = "no expiry given" if expiry is None else f"valid until {expiry} by the meter's clock"
-    return f"relay order: {command}; {who}; {until}"
+def _relay(finding: Finding, command: commands.Relay) -> str:
+    who = _authority(finding, command.credentials)
+    n1, n2 = command.action, command.parameter
+    expiry = time_words(command.expiry) if command.expiry else None
+    finding.details |= {"n1": f"{n1:02X}", "n2": f"{n2:02X}", "expiry": expiry}
+    finding.details["action"] = ACTION_NAMES.get(n1)
+    what = _RELAY_WORDS.get(n1, f"an unknown relay action ({n1:02X})")
+    if n1 in DELAYED:
+        what += f" after {n2 * _DELAY_STEP} min"
+    elif n2:
+        what += f" with parameter {n2:02X}"
+    until = "NO EXPIRY, though such a request must have one"
+    if expiry:
+        until = f"valid until {expiry}"
+    return f"{what}, operator {command.credentials.operator}, {until}, {who}"
 
 
-def _terminal(finding: Finding) -> str:
-    need_size(finding, 1)
-    outputs = {0: "clock seconds", 1: "the demand period", 2: "the tariff switch"}
-    what = outputs.get(finding.data[0], f"output {finding.data[0]:02X}")
-    return f"puts {what} on the multifunction terminal"
+def _secured_control(finding: Finding, command: commands.SecuredControl) -> str:
+    finding.details["level"] = f"{finding.data[0]:02X}"
+    finding.details["operator"] = command.operator
+    return (
+        f"{_SECURED_WORDS[command.function]}, operator {command.operator}, encrypted "
+        f"({SECURED_CONTROL_SIZE} bytes): what exactly is for the meter's security module alone"
+    )
 
 
-def _security(finding: Finding) -> str:
-    need_least(finding, 8)
-    take_identifier(finding)
-    finding.details["operator"] = digits(finding.data[4:8])
-    fields = counted(len(finding.data) - 8, "byte")
-    return f"security module, {finding.di}: operator {finding.details['operator']}, {fields}"
+def _terminal(_: Finding, command: commands.Terminal) -> str:
+    return f"put {output_words(command.output)} on the multifunction terminal"
 
 
-def _broadcast_time(finding: Finding) -> str:
-    need_size(finding, 6)
-    finding.details["time"] = instant(finding.data)
-    return f"sets the meter clock to {finding.details['time']}; no meter replies"
+def output_words(output: int) -> str:
+    """What a multifunction terminal gives out."""
+    return _OUTPUTS.get(output, f"output {output:02X}")
 
 
-_REQUESTS: dict[int, Explainer] = {
-    Function.SECURITY: _security,
-    Function.BROADCAST_TIME: _broadcast_time,
-    Function.READ: _read,
-    Function.READ_MORE: _read_more,
-    Function.READ_ADDRESS: _read_address,
-    Function.WRITE: _write,
-    Function.WRITE_ADDRESS: _write_address,
-    Function.FREEZE: _freeze,
-    Function.CHANGE_RATE: _change_rate,
-    Function.CHANGE_PASSWORD: _change_password,
-    Function.CLEAR_DEMAND: _clear("the maximum demand"),
-    Function.CLEAR_METER: _clear("the whole meter"),
-    Function.CLEAR_EVENTS: _clear_events,
-    Function.RELAY: _relay,
-    Function.TERMINAL: _terminal,
+def _security(finding: Finding, command: commands.Security) -> str:
+    finding.details["operator"] = command.operator
+    words = security_words(finding, len(command.body), is_reply=False)
+    return f"{words}, operator {command.operator}"
+
+
+_SENTENCES: dict[type, Callable[[Finding, Any], str]] = {
+    commands.Read: _read,
+    commands.ReadRecords: _read_records,
+    commands.ReadMore: _read_more,
+    commands.ReadAddress: _read_address,
+    commands.Write: _write,
+    commands.SecuredWrite: _secured_write,
+    commands.WriteAddress: _write_address,
+    commands.BroadcastTime: _broadcast_time,
+    commands.Freeze: _freeze,
+    commands.ChangeRate: _change_rate,
+    commands.ChangePassword: _change_password,
+    commands.ClearDemand: _clear("the maximum demands"),
+    commands.ClearMeter: _clear("the whole meter"),
+    commands.ClearEvents: _clear_events,
+    commands.Relay: _relay,
+    commands.SecuredControl: _secured_control,
+    commands.Terminal: _terminal,
+    commands.Security: _security,
 }
-WITH_PASSWORD = (
-    Function.WRITE,
-    Function.CHANGE_PASSWORD,
-    Function.CLEAR_DEMAND,
-    Function.CLEAR_METER,
-    Function.CLEAR_EVENTS,
-    Function.RELAY,
-)

@@ -7,25 +7,38 @@
   to a person. Without a single frame one finding says what is wrong.
 * Exit code: 0 when at least one frame was recognised, damaged ones included, for they were
   explained; 1 when none was; 2 when the input is no capture.
+* No password is told, neither to a person nor to a program: each of its bytes is ••.
 """
 
 import json
 import sys
 from collections.abc import Sequence
 
+from protocols.cjt188.frame import Frame as Cjt188Frame
 from protocols.errors import SettingError
-from protocols.quantity import Kind
-from protocols.readings import Reading
-from provisioning import dlt645_frames, modbus_frames
+from provisioning import cjt188_frames, dlt645_frames, modbus_frames
 from provisioning.capture import NOISE, TEXT_SIZE_MAX, parse_hex, preamble_before, split
-from provisioning.dlt645_replies import Parts
-from provisioning.finding import MODBUS_RTU, REQUEST, Finding
+from provisioning.dlt645_parts import Parts
+from provisioning.finding import (
+    CJT188,
+    DLT645_1997,
+    DLT645_2007,
+    MODBUS_RTU,
+    REQUEST,
+    Finding,
+    Value,
+)
 from provisioning.modbus_frames import ModbusFrame
 
 STANDARD_INPUT = "-"
 RECOGNISED = 0
 NOT_RECOGNISED = 1
-_TITLES = {"dlt645-2007": "DL/T 645-2007", "dlt645-1997": "DL/T 645-1997", MODBUS_RTU: "Modbus RTU"}
+_TITLES = {
+    DLT645_2007: "DL/T 645-2007",
+    DLT645_1997: "DL/T 645-1997",
+    CJT188: "CJ/T 188",
+    MODBUS_RTU: "Modbus RTU",
+}
 
 
 def explain(data: bytes) -> list[Finding]:
@@ -43,9 +56,11 @@ def explain(data: bytes) -> list[Finding]:
             _explain_modbus(frame, finding, asked)
             asked = frame if finding.ok and frame.direction == REQUEST else None
         elif piece.fault == NOISE:
-            finding.meaning = "no frame of DL/T 645 or Modbus RTU"
+            finding.meaning = "no frame of DL/T 645, CJ/T 188 or Modbus RTU"
+        elif isinstance(frame, Cjt188Frame):
+            _explain_cjt188(frame, piece.fault, finding)
         elif piece.fault or frame is None:
-            dlt645_frames.explain_damaged(frame, piece.fault, finding)
+            dlt645_frames.explain_damaged(frame, piece.fault, finding, parts)
         else:
             dlt645_frames.explain(frame, finding, parts)
         findings.append(finding)
@@ -53,7 +68,7 @@ def explain(data: bytes) -> list[Finding]:
 
 
 def text(findings: Sequence[Finding], size: int) -> str:
-    """The findings of a capture of `size` bytes, for a person; passwords are shown as **."""
+    """The findings of a capture of `size` bytes, for a person."""
     blocks = [_block(number, finding) for number, finding in enumerate(findings, 1)]
     told = sum(finding.size + finding.preamble for finding in findings)
     if is_recognised(findings):
@@ -76,10 +91,16 @@ def run(arguments: Sequence[str], *, as_json: bool) -> int:
     findings = explain(data)
     if as_json:
         rows = [finding.to_json() for finding in findings]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        _print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        print(text(findings, len(data)))
+        _print(text(findings, len(data)))
     return RECOGNISED if is_recognised(findings) else NOT_RECOGNISED
+
+
+def _print(words: str) -> None:
+    """On a terminal that has no bullet a mask becomes ??."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(words.encode(encoding, "replace").decode(encoding))
 
 
 def _gather(arguments: Sequence[str]) -> str:
@@ -102,6 +123,14 @@ def _explain_modbus(frame: ModbusFrame, finding: Finding, asked: ModbusFrame | N
         finding.meaning = "the CRC does not fit: some byte is damaged"
 
 
+def _explain_cjt188(frame: Cjt188Frame, fault: str, finding: Finding) -> None:
+    if fault:
+        cjt188_frames.explain_header(frame, finding)
+        finding.meaning = dlt645_frames.FAULTS[fault]
+    else:
+        cjt188_frames.explain(frame, finding)
+
+
 def _block(number: int, finding: Finding) -> str:
     lines = [f"{number}. {_header(finding)}"]
     if not finding.ok:
@@ -110,22 +139,20 @@ def _block(number: int, finding: Finding) -> str:
         lines.append(f"CONTENT REFUSED ({finding.error}): {finding.meaning}")
     else:
         lines.append(finding.meaning)
-    for reading in finding.readings:
-        row = reading.described()
-        unit = f" {row['unit']}" if row["unit"] not in ("", "1") else ""
-        bits = _bits(reading) if reading.quantity.kind == Kind.STATUS else ""
-        lines.append(f"{row['name']}: {row['value']}{unit}{bits}  [{row['obis']}]")
-    lines += [f"{obis.name()}: no value  [{obis.text()}]" for obis in finding.no_value]
-    shown = finding.shown_data()
-    if shown:
-        lines.append(f"data: {shown}")
+    lines += [line for value in finding.values for line in _value_lines(value)]
+    for record in finding.records:
+        lines.append(f"record of {record.time or 'no stated time'}: {record.fault or 'good'}")
+        lines += [f"  {line}" for value in record.values for line in _value_lines(value)]
+    if finding.ok and finding.data:
+        lines.append(f"data: {' '.join(finding.shown_bytes())}")
     return "\n   ".join(lines)
 
 
-def _bits(reading: Reading) -> str:
-    value: int = reading.quantity.value
-    found = [str(bit) for bit in range(value.bit_length()) if value >> bit & 1]
-    return f" (bits set: {', '.join(found) or 'none'})"
+def _value_lines(value: Value) -> list[str]:
+    return [
+        f"{value.name}: {value.shown}  [{value.obis.text()}]",
+        *(f"  {word}" for word in value.words),
+    ]
 
 
 def _header(finding: Finding) -> str:

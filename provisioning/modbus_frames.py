@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from pymodbus.framer.rtu import FramerRTU
 
+from protocols.modbus.exceptions import EXCEPTION_BIT, exception_name
 from provisioning.finding import MODBUS_RTU, REPLY, REQUEST, ContentError, Finding
 
 UNIT_MAX = 247
 BROADCAST = 0
-EXCEPTION_BIT = 0x80
 _READS = {1: "coils", 2: "discrete inputs", 3: "holding registers", 4: "input registers"}
 _READS_BITS = (1, 2)
 _COUNT_MAX = {1: 2000, 2: 2000, 3: 125, 4: 125}  # that one read may ask for
@@ -25,17 +25,6 @@ FUNCTION_NAMES = {
     _WRITE_REGISTER: "write single holding register",
     _WRITE_COILS: "write multiple coils",
     _WRITE_REGISTERS: "write multiple holding registers",
-}
-EXCEPTION_NAMES = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "server device failure",
-    5: "acknowledge, still at work",
-    6: "server device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target device does not respond",
 }
 _FIXED_SIZE = 8  # unit, function, two words, CRC
 _EXCEPTION_SIZE = 5
@@ -94,7 +83,7 @@ def explain(frame: ModbusFrame, finding: Finding, asked: ModbusFrame | None) -> 
     if frame.code & EXCEPTION_BIT:
         finding.abnormal = True
         finding.error_code = frame.data[0]
-        name = EXCEPTION_NAMES.get(frame.data[0], "an unknown exception")
+        name = exception_name(frame.data[0])
         finding.error_bits = (name,)
         finding.meaning = f"{who} refuses: {name}"
         return

@@ -34,18 +34,19 @@ def test_every_usual_way_to_write_bytes_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("68 6", "piece 2, '6'"),
-        ("hello", "piece 1, 'hello'"),
-        ("68 61 0x", "piece 3, '0x'"),
-        ("68 6g", "piece 2, '6g'"),
-        ("68 " + "z" * 100, "'" + "z" * 20 + "...'"),
-        ("６８", "piece 1"),
+        ("68 6", "piece 2, which has 1 hex digit:"),
+        ("hello", "piece 1, which has 'h' at place 1:"),
+        ("68 61 0x", "piece 3, which has 0 hex digits:"),
+        ("68 6g", "piece 2, which has 'g' at place 2:"),
+        ("68 16161", "piece 2, which has 5 hex digits:"),
+        ("68 " + "z" * 100, "piece 2, which has 'z' at place 1:"),
+        ("６８", "piece 1, which has '６' at place 1:"),
         ("", "empty"),
         (" \n ,", "empty"),
     ],
 )
 def test_what_is_no_hex_gets_one_sentence(text: str, sentence: str) -> None:
-    """What, where, and what is allowed; not the whole paste."""
+    """What, where, and what is allowed; never the digits, which may be of a password."""
     with pytest.raises(SettingError) as caught:
         parse_hex(text)
     assert sentence in str(caught.value)

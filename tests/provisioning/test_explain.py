@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.framer.rtu import FramerRTU
 
-from protocols.dlt645.frame import Frame, Function
+from protocols.dlt645.controls import Function
+from protocols.dlt645.frame import Frame
 from provisioning.explain import explain, run, text
-from provisioning.finding import Finding
+from provisioning.finding import MASK, Finding
+from tests.provisioning.vectors import EXAMPLES, METER, capture_of
 
 KEYS = {
     "protocol", "ok", "error", "address", "control", "function", "direction", "abnormal", "more",
     "di", "identifier", "data", "readings", "no_value", "meaning", "offset", "size", "preamble",
     "error_code", "error_bits", "seq", "details",
 }  # fmt: skip
-METER = "123456789012"
 CONTROLS = st.one_of(
     st.integers(0, 255),
     st.sampled_from([0x11, 0x91, 0xB1, 0x92, 0xB2, 0x93, 0x14, 0x1C, 0x18, 0x08, 0x03, 0x83, 0xC3]),
@@ -75,7 +76,10 @@ def test_any_good_frame_is_one_object(frame: Frame) -> None:
     """Whatever the control byte and the content say, header and data come out as they went in."""
     (found,) = rows(frame.to_bytes(4))
     assert (found["ok"], found["address"], found["preamble"]) == (True, METER, 4)
-    assert (found["control"], found["data"]) == (f"{frame.control:02X}", frame.data.hex().upper())
+    assert found["control"] == f"{frame.control:02X}"
+    shown = [found["data"][at : at + 2] for at in range(0, len(found["data"]), 2)]
+    assert len(shown) == len(frame.data)
+    assert all(one in (f"{byte:02X}", MASK) for one, byte in zip(shown, frame.data, strict=True))
     assert found["error"] in (None, "length", "value")
 
 
@@ -140,7 +144,7 @@ def test_a_capture_without_a_good_frame_says_what_is_wrong(wire: str, error: str
 def test_a_damaged_frame_keeps_what_can_be_read_of_it() -> None:
     """A lost end still shows who answers what."""
     (found,) = rows(bytes.fromhex("68 12 90 78 56 34 12 68 91 08 33 33 34"))
-    assert (found["address"], found["control"], found["data"]) == (METER, "91", "000001")
+    assert (found["address"], found["control"], found["data"]) == (METER, "91", 3 * MASK)
     (found,) = rows(bytes.fromhex("68 12 90 78"))
     assert (found["address"], found["control"], found["protocol"]) == (None, None, None)
 
@@ -209,6 +213,7 @@ def test_a_part_that_comes_twice_counts_once() -> None:
     last = reply(0x92, "0001FF00", "25000000", 2)
     found = rows(first + part + part + last)
     assert [one["value"] for one in found[-1]["readings"]] == ["0.26", "0.01", "0.25"]
+    assert found[2]["meaning"] == found[1]["meaning"]
 
 
 @pytest.mark.parametrize(
@@ -236,91 +241,209 @@ def test_parts_of_another_meter_are_not_joined() -> None:
     assert rows(reply(0xB1, "0001FF00", "26000000") + other)[-1]["readings"] == []
 
 
-PASSWORD = bytes.fromhex("517394")  # 947351 in wire order
-AUTHORITY = b"\x02" + PASSWORD + bytes.fromhex("78563412")
+AUTHORITY = bytes.fromhex("02517394") + bytes.fromhex("78563412")
 EXPIRY = bytes.fromhex("595923311226")
-BEARERS = {
-    "write": (Function.WRITE, bytes.fromhex("03010004") + AUTHORITY + b"\x15"),
-    "write, too short": (Function.WRITE, bytes.fromhex("03010004") + b"\x02" + PASSWORD),
-    "write, operator no number": (
-        Function.WRITE, bytes.fromhex("03010004") + b"\x02" + PASSWORD + b"\xab" * 5),
-    "write of a password": (Function.WRITE, bytes.fromhex("030C0004") + AUTHORITY + PASSWORD),
-    "change password, old": (
-        Function.CHANGE_PASSWORD, bytes.fromhex("030C0004") + b"\x02" + PASSWORD + b"\x02" * 4),
-    "change password, new": (
-        Function.CHANGE_PASSWORD, bytes.fromhex("030C0004") + b"\x02" * 5 + PASSWORD),
-    "change password, too long": (
-        Function.CHANGE_PASSWORD, bytes.fromhex("030C0004") + b"\x02" * 6 + PASSWORD),
-    "changed password": (Function.CHANGE_PASSWORD | 0x80, b"\x02" + PASSWORD),
-    "relay": (Function.RELAY, AUTHORITY + b"\x1a\x00" + EXPIRY),
-    "relay, expiry no date": (Function.RELAY, AUTHORITY + b"\x1a\x00" + b"\x99" * 6),
-    "relay, too short": (Function.RELAY, AUTHORITY + b"\x1a"),
-    "clear demand": (Function.CLEAR_DEMAND, AUTHORITY),
-    "clear meter": (Function.CLEAR_METER, AUTHORITY),
-    "clear events": (Function.CLEAR_EVENTS, AUTHORITY + b"\xff" * 4),
-    "write reply that echoes": (Function.WRITE | 0x80, b"\x02" + PASSWORD),
-    "read of a password": (Function.READ | 0x80, bytes.fromhex("030C0004") + PASSWORD),
-    "vendor": (0x1F, AUTHORITY),
-    "vendor reply": (0x9F, AUTHORITY),
-    "write 1997": (0x04, bytes.fromhex("30C0") + b"\x02" + PASSWORD + b"\x15"),
-    "change password 1997": (0x0F, b"\x02" + PASSWORD + b"\x02" * 4),
-}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BEARERS)
-@pytest.mark.parametrize("damage", [0, 1], ids=["good", "damaged"])
-def test_no_password_is_shown_to_people(name: str, damage: int) -> None:
-    """Neither as digits nor as bytes, in either order, of a good or a damaged frame."""
-    control, data = BEARERS[name]
-    wire = bytearray(Frame(METER, control, data).to_bytes())
-    wire[-2] ^= damage
-    findings = explain(bytes(wire))
-    assert [finding.ok for finding in findings] == [not damage]
-    told = shown(findings, len(wire)).replace(" ", "")
-    assert PASSWORD.hex() not in told
-    assert bytes(reversed(PASSWORD)).hex() not in told
-    # A program gets every byte: it is the caller's own input less a constant.
-    assert PASSWORD.hex() in findings[0].to_json()["data"].lower()
+def meaning(name: str, index: int = 0) -> str:
+    """The sentence for one frame of an example, without the meter."""
+    told = explain(capture_of(name))[index].meaning
+    assert told.startswith(f"meter {METER}")
+    return told.removeprefix(f"meter {METER}").lstrip(": ")
 
 
 @pytest.mark.parametrize(
-    ("n1", "words"),
+    ("n1", "words", "action"),
     [
-        (0x1A, "disconnect;"),
-        (0x1B, "arm: the consumer may connect"),
-        (0x1C, "connect, with nobody at the meter"),
-        (0x1D, "a command that vendors define differently (1D)"),
-        (0x1E, "a command that vendors define differently (1E)"),
-        (0x2A, "raise the alarm"),
-        (0x2B, "end the alarm"),
-        (0x3A, "keep the power on"),
-        (0x3B, "no longer keep the power on"),
-        (0x77, "an unknown command (77)"),
+        (0x1A, "trip relay, operator", "disconnect"),
+        (0x1B, "arm relay (it closes when somebody presses the button at the meter)", "arm"),
+        (0x1C, "connect relay (it closes with nobody at the meter)", "connect"),
+        (0x1D, "delayed connect (1D, which makers read differently) after 0", "delayed_connect"),
+        (0x1E, "delayed arm (1E, which makers read differently) after 0 min", "delayed_arm"),
+        (0x2A, "raise the alarm", "alarm_on"),
+        (0x2B, "end the alarm", "alarm_off"),
+        (0x3A, "keep the power on", "keep_power_on"),
+        (0x3B, "no longer keep the power on", "keep_power_off"),
+        (0x77, "an unknown relay action (77)", None),
     ],
 )
-def test_each_relay_command_is_named(n1: int, words: str) -> None:
+def test_each_relay_action_is_named(n1: int, words: str, action: str | None) -> None:
     """In our words; what vendors disagree about is said so."""
     (found,) = rows(Frame(METER, Function.RELAY, AUTHORITY + bytes((n1, 0)) + EXPIRY).to_bytes())
-    assert found["details"]["n1"] == f"{n1:02X}"
-    assert "relay order: " + words in found["meaning"]
-    assert "operator 12345678" in found["meaning"]
-    assert "valid until 2026-12-31 23:59:59" in found["meaning"]
+    assert (found["details"]["n1"], found["details"]["action"]) == (f"{n1:02X}", action)
+    assert found["meaning"].startswith(f"meter {METER}: {words}")
+    assert "operator 12345678, valid until 2026-12-31 23:59:59" in found["meaning"]
 
 
-def test_a_request_that_must_name_one_meter_is_told_when_it_does_not() -> None:
-    """Any meter, a narrowed address and the broadcast alike."""
-    order = AUTHORITY + b"\x1a\x00" + EXPIRY
+def test_the_sentence_of_a_relay_control_is_the_promised_one() -> None:
+    """Who, what, operator and expiry in this order."""
+    order = AUTHORITY[:4] + bytes.fromhex("01000000 1A00 001510211126")
+    (found,) = explain(Frame(METER, Function.RELAY, order).to_bytes())
+    assert found.meaning == (
+        "meter 123456789012: trip relay, operator 00000001, valid until 2026-11-21 10:15:00, "
+        "password •• of level 02"
+    )
+
+
+@pytest.mark.parametrize("function", [0x12, 0x14, 0x15, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D])
+def test_a_request_that_must_name_one_meter_is_told_when_it_does_not(function: int) -> None:
+    """Any meter, a narrowed address and the broadcast alike; whatever its content."""
+    data = bytes.fromhex(EXAMPLES["a relay control without expiry"][0][1])
+    data = data if function == Function.RELAY else next(
+        bytes.fromhex(content)
+        for frames in (*EXAMPLES.values(), [(0x12, "00FF010001")], [(0x15, "129078563412")])
+        for control, content in frames
+        if control == function
+    )  # fmt: skip
     for address in ("AAAAAAAAAAAA", "AAAA34567890", "999999999999"):
-        (found,) = rows(Frame(address, Function.RELAY, order).to_bytes())
-        assert "more than one meter" in found["meaning"]
-    (found,) = rows(Frame(METER, Function.RELAY, order).to_bytes())
+        (found,) = rows(Frame(address, function, data).to_bytes())
+        assert "more than one meter, which such a request must never be" in found["meaning"]
+    (found,) = rows(Frame(METER, function, data).to_bytes())
     assert "more than one meter" not in found["meaning"]
 
 
+@pytest.mark.parametrize(
+    ("address", "control", "data", "note"),
+    [
+        ("AAAAAAAAAAAA", 0x11, "00000100", "several meters may answer at once"),
+        ("AAAA34567890", 0x11, "00000100", "any meter whose address ends with 34567890"),
+        ("999999999999", 0x01, "1090", "several meters may answer at once"),
+        ("999999999999", 0x04, "11C10256341215", "which such a request must never be"),
+        ("AAAA34567890", 0x16, "99999999", "which such a request must never be"),
+        (METER, 0x08, "001510211126", "addressed to one meter, though it is meant for all"),
+        ("FE0000000000", 0x11, "00000100", "address FE0000000000, which is no meter's"),
+    ],
+)
+def test_an_odd_address_is_told(address: str, control: int, data: str, note: str) -> None:
+    """Each in its own words."""
+    body = bytes.fromhex(data)
+    wire = bytearray(Frame(METER, control, body).to_bytes())
+    wire[1:7] = bytes(reversed(bytes.fromhex(address)))
+    wire[-2] = sum(wire[:-2]) & 0xFF
+    assert note in explain(bytes(wire))[0].meaning
+
+
+@pytest.mark.parametrize(
+    ("address", "control", "data"),
+    [
+        ("AAAAAAAAAAAA", 0x13, ""),
+        ("999999999999", 0x08, "001510211126"),
+        ("999999999999", 0x16, "99999999"),
+    ],
+)
+def test_what_is_meant_for_many_is_not_blamed(address: str, control: int, data: str) -> None:
+    """Read address, broadcast time, broadcast freeze."""
+    (found,) = explain(Frame(address, control, bytes.fromhex(data)).to_bytes())
+    assert not any(word in found.meaning for word in ("addressed", "several"))
+
+
 def test_status_bits_are_named_for_people() -> None:
-    """80 is no number that anybody reads."""
+    """80 is no number that anybody reads: each bit in words, and what it says of the relay."""
     data = reply(0x91, "04000503", "5000")
-    assert "80 (bits set: 4, 6)" in text(explain(data), len(data))
+    told = text(explain(data), len(data))
+    assert "status word 3 (04000503) is 0050 hex; the relay is open, as it was told" in told
+    assert "\n     relay: open\n" in told
+    assert "\n     relay command: open\n" in told
+    (found,) = rows(data)
+    assert (found["readings"][0]["value"], len(found["readings"][0]["words"])) == ("80", 8)
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("0000", "the relay is closed"),
+        ("1000", "the relay is open, and may be closed at the meter"),
+        ("4000", "the relay was told to open, and is still closed"),
+    ],
+)
+def test_the_relay_state_is_told(word: str, state: str) -> None:
+    """Contact and command together."""
+    assert explain(reply(0x91, "04000503", word))[0].meaning.endswith(state)
+
+
+def test_records_have_their_own_time_and_are_no_readings() -> None:
+    """A value of last year is not what the meter shows now."""
+    (found,) = rows(capture_of("load records"))
+    assert found["readings"] == []
+    good, *faulty = found["details"]["records"]
+    assert (good["time"], len(good["readings"])) == ("2020-12-25 10:00", 10)
+    assert [one["readings"] for one in faulty] == [[], []]
+    assert [one["fault"] for one in faulty] == [
+        "its checksum does not fit: no values", "the meter itself holds it for invalid"
+    ]  # fmt: skip
+
+
+def test_records_in_parts_are_the_same_as_whole() -> None:
+    """A part may end inside a block."""
+    whole = rows(capture_of("load records"))[0]["details"]["records"]
+    first, last = rows(capture_of("load records in two parts"))
+    assert "records" not in first["details"]
+    assert last["details"]["records"] == whole
+
+
+def test_what_is_written_is_no_reading() -> None:
+    """It stands in the details, with its words."""
+    (found,) = rows(capture_of("a write in words"))
+    assert (found["readings"], found["no_value"]) == ([], [])
+    (written,) = found["details"]["written"]
+    assert (written["value"], written["words"]) == ("5", ["quadrant 1 added", "quadrant 2 added"])
+
+
+def test_told_is_not_proven() -> None:
+    """Acceptance of a relay control proves nothing, extended answers included."""
+    (found,) = explain(Frame(METER, 0x9C, b"").to_bytes())
+    assert "told, not proven" in found.meaning
+    assert "told, not proven" in meaning("a relay answer in bits")
+    (found,) = explain(capture_of("a relay answer in bits"))
+    assert found.details["accepted"] == ["disconnect", "waits for a smaller current"]
+    (found,) = explain(capture_of("a relay refusal in bits"))
+    assert (found.error_code, found.error_bits) == (
+        0x28, ("authentication expired", "not opened: keep power")
+    )  # fmt: skip
+
+
+def test_parts_of_1997_are_joined_unless_one_may_be_lost() -> None:
+    """They have no number, so a damaged frame between them leaves the last without readings."""
+    first, _, last = (
+        Frame(METER, control, bytes.fromhex(data)).to_bytes()
+        for control, data in EXAMPLES["1997: follow-up"]
+    )
+    assert [one["value"] for one in rows(first + last)[-1]["readings"]] == ["0.39", "0.01", "0.02"]
+    damaged = bytearray(last)
+    damaged[-2] ^= 1
+    for capture in (first + bytes(damaged) + last, first + last + last):
+        found = rows(capture)[-1]
+        assert (found["ok"], found["readings"]) == (True, [])
+        assert "not in this capture" in found["meaning"]
+
+
+def test_a_write_of_1997_with_an_unknown_level_is_refused() -> None:
+    """Nobody knows what stands where then."""
+    (found,) = rows(Frame(METER, 0x04, bytes.fromhex("11C1 10 563412 15")).to_bytes())
+    assert (found["error"], found["identifier"], found["data"]) == ("value", None, 7 * MASK)
+
+
+@pytest.mark.parametrize(
+    ("control", "data", "protocol"),
+    [
+        (0x03, "1090", "dlt645-1997"),
+        (0x83, "109039000000", "dlt645-1997"),
+        (0xC3, "02", "dlt645-1997"),
+        (0xC3, "0200", "dlt645-2007"),
+        (0x83, "FF000007", "dlt645-2007"),
+        (0x83, "", "dlt645-2007"),
+        (0x03, "FF02000778563412", "dlt645-2007"),
+        (0x83, "16C1", "dlt645-1997"),
+        (0x03, "109039000000", "dlt645-2007"),
+        (0x83, "109039", "dlt645-1997"),
+    ],
+)
+def test_the_edition_of_function_03_follows_from_its_content(
+    control: int, data: str, protocol: str
+) -> None:
+    """Read again in 1997, security in 2007."""
+    (found,) = rows(Frame(METER, control, bytes.fromhex(data)).to_bytes())
+    assert found["protocol"] == protocol
 
 
 def test_the_exit_code_says_whether_anything_was_recognised(capsys: Any) -> None:
