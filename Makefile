@@ -3,10 +3,10 @@
 # `exec`: the program is make's own child, so Ctrl-C and SIGTERM reach it, and make waits while it
 # cleans up. One that then ends with 0 makes make say nothing.
 PYTHON_IN_VENV := .venv/bin/python
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint micropython bench lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## the whole system on this machine, no hardware needed; FOR=seconds ends it
 	@scripts/venv.sh demo
@@ -19,6 +19,12 @@ lint: ## style, types and layers only
 	@scripts/venv.sh dev
 	@scripts/lint.sh
 
+micropython: ## the meter part on MicroPython: WebAssembly, Unix and Cortex-M3, and its stubs
+	@scripts/venv.sh dev
+	@scripts/micropython.sh
+	@$(PYTHON_IN_VENV) -m tests.micropython.build
+	@exec $(PYTHON_IN_VENV) -m pytest tests/micropython tests/test_portability.py
+
 bench: ## measure; ONLY=part measures one part
 	@scripts/venv.sh dev
 	@exec $(PYTHON_IN_VENV) tests/bench/run.py $(if $(ONLY),--only $(ONLY))
@@ -27,6 +33,6 @@ lock: ## resolve requirements/ again; UPGRADE=1 also moves to newer releases
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## remove everything that is not source
-	@rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@rm -rf tests/micropython/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,10 +15,20 @@ with open("pyproject.toml", "rb") as file:
     print(*tomllib.load(file)["build-system"]["requires"], sep="\n")
 END
 
-resolve() {
+# The stubs of MicroPython shadow the standard library, so they never enter .venv. They go with the
+# runtime that tests/micropython/package.json names, or newer.
+echo "micropython-rp2-stubs~=1.29.0" >"$work/micropython"
+# Its module has the name of the other DL/T 645 library, so it never enters .venv either.
+echo "python-dlt645==0.1.4" >"$work/peers"
+
+compile() {
     "$work/bin/uv" --no-config --quiet pip compile --universal --python-version 3.11 --generate-hashes \
-        --no-header --no-annotate --no-emit-index-url --no-emit-find-links "$@" \
-        pyproject.toml "$work/build-system"
+        --no-header --no-annotate --no-emit-index-url --no-emit-find-links "$@"
+}
+resolve() {
+    compile "$@" pyproject.toml "$work/build-system"
 }
 resolve --extra demo --output-file requirements/demo.txt "$@"
 resolve --extra dev --output-file requirements/dev.txt --constraint requirements/demo.txt "$@"
+compile --output-file requirements/micropython.txt "$@" "$work/micropython"
+compile --output-file requirements/peers.txt "$@" "$work/peers"

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Everything CI runs. Stops at the first stage that fails.
 #
-# Mosquitto and mbpoll (strangers to test against) and Node (for MicroPython) are extras: root gets
-# them installed, anyone else is told what will be skipped. With CI=true nothing may be skipped.
+# Mosquitto, mbpoll and libmodbus with a compiler (strangers to test against) and Node (for
+# MicroPython) are extras: root gets them installed, anyone else is told what will be skipped. With
+# CI=true nothing may be skipped.
 set -eu
 cd "$(dirname "$0")/.."
 case ${CI:-} in
@@ -11,8 +12,11 @@ esac
 
 missing_packages() {
     PATH=$PATH:/usr/sbin
-    for pair in mosquitto:mosquitto mbpoll:mbpoll node:nodejs npm:npm; do
+    for pair in mosquitto:mosquitto mbpoll:mbpoll node:nodejs npm:npm gcc:gcc; do
         command -v "${pair%:*}" >/dev/null || echo "${pair#*:}"
+    done
+    for pair in modbus/modbus.h:libmodbus-dev stdio.h:libc6-dev; do
+        [ -e "/usr/include/${pair%:*}" ] || echo "${pair#*:}"
     done
 }
 
@@ -39,9 +43,13 @@ fi
 
 echo "== set-up: Python"
 scripts/venv.sh dev
+echo "== set-up: strangers"
+optional scripts/peers.sh
 if command -v npm >/dev/null; then
     echo "== set-up: MicroPython"
     optional scripts/micropython.sh
+    # Its other runtimes take a minute to build: here only in CI, else with `make micropython`.
+    [ "${BUSBAR_REQUIRE_ALL:-}" != 1 ] || .venv/bin/python -m tests.micropython.build
 fi
 scripts/lint.sh
 echo "== tests: pytest"

@@ -1,9 +1,10 @@
 """Documentation fails the build: every setting, order state and command stands in docs/, as it is
 in the code. `python -m tests.test_docs` prints the setting tables, to be pasted into
-docs/operations.md and docs/hil.md."""
+docs/operations.md, docs/hil.md and docs/meter-models.md."""
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,14 +17,20 @@ import edge.settings
 import hil.__main__
 import hil.scenario
 import provisioning.__main__
+from protocols.dlt645.controls import CONTROLS
 from protocols.errors import EnvelopeError
 from protocols.messages import MESSAGE_KINDS, ORDER_STATES
+from protocols.modbus.model import MODEL_RULES, REGISTER_RULES, WRITE_RULES, read_model
+from protocols.modbus.plan import plan_spans
 from protocols.settings import REQUIRED, Rule
+from provisioning.model_check import warnings
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
 PROTOCOL = ROOT / "docs" / "protocol.md"
 HIL = ROOT / "docs" / "hil.md"
+DLT645 = ROOT / "docs" / "dlt645.md"
+METER_MODELS = ROOT / "docs" / "meter-models.md"
 WORLD_TABLES = {
     "world.toml [line]": hil.scenario.LINE_RULES,
     **{
@@ -32,10 +39,21 @@ WORLD_TABLES = {
     },
     "world.toml [fault]": hil.scenario.FAULT_RULES,
 }
+MODEL_TABLES = {
+    "NAME.toml": MODEL_RULES,
+    "NAME.toml [register]": REGISTER_RULES,
+    "NAME.toml [write]": WRITE_RULES,
+}
 TABLES = {
     **{f"edge.toml [{name}]": rules for name, rules in edge.settings.RULES.items()},
     **{f"cloud.toml [{name}]": rules for name, rules in cloud.settings.TABLES.items()},
 }
+DOCUMENTS = {
+    **dict.fromkeys(TABLES, OPERATIONS),
+    **dict.fromkeys(WORLD_TABLES, HIL),
+    **dict.fromkeys(MODEL_TABLES, METER_MODELS),
+}
+RULES = TABLES | WORLD_TABLES | MODEL_TABLES
 COMMANDS = {
     "busbar-edge": edge.__main__._parser,
     "busbar-cloud": cloud.__main__._parser,
@@ -49,27 +67,61 @@ def row(rule: Rule) -> str:
     default = "required" if rule.default is REQUIRED else "–" if rule.default is None else None
     if default is None:
         value = rule.default
-        default = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
+        default = ", ".join(value) if isinstance(value, tuple) else str(value)
+        if isinstance(value, bool):
+            default = default.lower()
         default = f"`{default}`" if default else "–"
     return f"| `{rule.name}` | {rule.allowed} | {default} | {rule.meaning} |"
 
 
 def tables() -> Iterable[str]:
     """All tables as Markdown."""
-    for name, rules in (TABLES | WORLD_TABLES).items():
+    for name, rules in RULES.items():
         yield f"### {name}\n\n| key | allowed | default | meaning |\n| --- | --- | --- | --- |"
         yield "\n".join(row(rule) for rule in rules) + "\n"
+    yield "\n".join(model_rows()) + "\n"
+    yield "\n".join(function_rows())
 
 
-@pytest.mark.parametrize("table", TABLES | WORLD_TABLES)
+def model_rows() -> Iterable[str]:
+    """The shipped meter models as rows of their table."""
+    for path in sorted((ROOT / "protocols" / "meter_models").glob("*.toml")):
+        model = read_model(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+        requests = len(plan_spans(model.registers, model.gap_max, model.span_max))
+        yield f"| `{model.name}` | {model.title} | {len(model.registers)} | {requests} |"
+
+
+@pytest.mark.parametrize("table", RULES)
 def test_every_setting_is_documented_as_it_is(table: str) -> None:
     """Name, allowed values, default and meaning, under the heading of its section."""
-    text = (HIL if table in WORLD_TABLES else OPERATIONS).read_text()
+    text = DOCUMENTS[table].read_text()
     heading = f"### {table}\n"
     assert heading in text
     section = text.split(heading)[1].split("\n### ")[0].split("\n## ")[0]
     found = [line for line in section.splitlines() if line.startswith("| `")]
-    assert found == [row(rule) for rule in (TABLES | WORLD_TABLES)[table]]
+    assert found == [row(rule) for rule in RULES[table]]
+
+
+def function_rows() -> Iterable[str]:
+    """The functions of DL/T 645-2007 as rows of their table."""
+    for code, one in sorted(CONTROLS.items()):
+        everyday = "yes" if one.is_everyday else "no"
+        yield f"| `{code:02X}` | {one.name} | {', '.join(one.targets)} | {one.reply} | {everyday} |"
+
+
+def test_every_function_is_documented_as_it_is() -> None:
+    """Code, name, targets, reply, and whether a gateway sends it."""
+    section = DLT645.read_text().split("## Functions\n")[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| `")] == list(
+        function_rows()
+    )
+
+
+def test_every_shipped_meter_model_is_documented_as_it_is() -> None:
+    """Name, types, registers and requests of a sweep."""
+    section = METER_MODELS.read_text().split("## What is shipped\n")[1].split("\n## ")[0]
+    found = [line for line in section.splitlines() if line.startswith("| `")]
+    assert found == list(model_rows())
 
 
 def test_every_order_state_is_documented() -> None:
@@ -85,10 +137,17 @@ def test_every_message_kind_is_documented() -> None:
     assert [one for one in wanted if one not in text] == []
 
 
+def test_the_example_of_a_meter_model_is_good() -> None:
+    """It passes the check that the page speaks of, without a warning."""
+    example = METER_MODELS.read_text().split("```toml\n")[1].split("```")[0]
+    model = read_model("example", tomllib.loads(example))
+    assert warnings(model) == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_documented(command: str) -> None:
-    """docs/operations.md names each sub-command."""
-    text = OPERATIONS.read_text()
+    """docs/operations.md or docs/meter-models.md names each sub-command."""
+    text = OPERATIONS.read_text() + METER_MODELS.read_text()
     names = list(subcommands(COMMANDS[command]()))
     assert names
     assert [name for name in names if f"`{command} {name}" not in text] == []

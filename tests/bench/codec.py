@@ -2,6 +2,7 @@
 
 import random
 import statistics
+import struct
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,8 +10,10 @@ import dlt645
 from dlt645.protocol.protocol import DLT645Protocol
 
 from protocols.bcd import encode_bcd
-from protocols.dlt645.exchange import identifier_bytes
-from protocols.dlt645.frame import PREAMBLE_SIZE, REPLY_BIT, Frame, Function, address_bytes
+from protocols.dlt645.controls import Function
+from protocols.dlt645.frame import PREAMBLE_SIZE, REPLY_BIT, Frame, address_bytes
+from protocols.dlt645.identifiers import identifier_bytes
+from protocols.dlt645.requests import read_request
 from protocols.dlt645.values import decode_reply
 from protocols.envelope.batch import encode_batch
 from tests.bench.keys import make_bench
@@ -61,6 +64,37 @@ def measure_decode() -> Iterator[tuple[str, float, str]]:
         seconds = {work: _seconds(work, wires) for work in pair}
         ratios.append(seconds[theirs] / seconds[ours])
     yield "decode_speed_over_dlt645", statistics.median(ratios), "ratio"
+
+
+def measure_encode() -> Iterator[tuple[str, float, str]]:
+    """Read requests, meter and identifier to bytes, each library turn by turn.
+
+    A gateway asks its meters for their identifiers over and over: every pair of a round comes once,
+    and ours checks the address, which theirs leaves to its caller.
+    """
+    identifiers = [f"0{table}{item:02X}{tariff:02X}00" for table in (0, 1) for item in range(1, 9)
+                   for tariff in range(4)]  # fmt: skip
+    meters = [f"{number:012d}" for number in range(1, 33)]
+    asked = [(meter, di) for meter in meters for di in identifiers]
+    packed = [(address_bytes(meter), int(di, 16)) for meter, di in asked]
+
+    def theirs(_: list[bytes]) -> None:
+        for address, di in packed:
+            assert DLT645Protocol.build_frame(address, Function.READ, struct.pack("<I", di))
+
+    def ours(_: list[bytes]) -> None:
+        for address, di in asked:
+            assert read_request(address, di)
+
+    for (meter, di), (address, number) in zip(asked, packed, strict=True):
+        wire = DLT645Protocol.build_frame(address, Function.READ, struct.pack("<I", number))
+        assert read_request(meter, di) == bytes(wire)
+    ratios = []
+    for number in range(ROUNDS):
+        pair = (ours, theirs) if number % 2 else (theirs, ours)
+        seconds = {work: _seconds(work, []) for work in pair}
+        ratios.append(seconds[theirs] / seconds[ours])
+    yield "encode_speed_over_dlt645", statistics.median(ratios), "ratio"
 
 
 def measure_envelope() -> Iterator[tuple[str, float, str]]:

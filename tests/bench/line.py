@@ -16,7 +16,7 @@ from pathlib import Path
 from edge.line.budget import character_s
 from edge.line.line import Line
 from edge.line.port import SerialPort
-from edge.meters.drivers import Dlt645Driver
+from edge.meters.dlt645_driver import Dlt645Driver
 from edge.settings import DLT645_METER_RULES
 from hil.broker import bound
 from hil.deployment import section

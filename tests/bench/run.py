@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import codec, gateway, ingest, line
+from tests.bench import codec, gateway, ingest, line, modbus
 
 
 class Limit(NamedTuple):
@@ -30,6 +30,8 @@ class Limit(NamedTuple):
 PARTS: dict[str, Callable[[], Iterator[tuple[str, float, str]]]] = {
     "line": line.measure,
     "decode": codec.measure_decode,
+    "encode": codec.measure_encode,
+    "modbus": modbus.measure,
     "envelope": codec.measure_envelope,
     "gateway": gateway.measure,
     "ingest": ingest.measure,
@@ -38,6 +40,8 @@ LIMITS = {
     "line_efficiency_2400": Limit(0.97, True),
     "line_efficiency_9600": Limit(0.97, True),
     "decode_speed_over_dlt645": Limit(10, True),
+    "encode_speed_over_dlt645": Limit(10, True),
+    "modbus_decode_speed_over_pymodbus": Limit(1, True),
     "sealed_bytes_per_reading_10x5": Limit(3.0, False),
     "sealed_bytes_per_reading_50x1": Limit(5.0, False),
     "gateway_resident": Limit(64, False),

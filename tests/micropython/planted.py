@@ -1,7 +1,14 @@
 """Faults of portability, planted: each runs on CPython, and fails on MicroPython.
 
-`kind: (source, what the checker must say)`. The checker is tested against them without MicroPython,
-and they themselves on the real interpreter, so that no ban here is hearsay.
+Which gate catches which is a claim, and each claim is a test:
+
+* `PLANTED`: the walk over the syntax tree (portability.py), `kind: (source, what it must say)`.
+* `HIDDEN`: the tree does not show them, their types do (test_stubs.py), `kind: (source, mypy's
+  words)`.
+* `SILENT`: neither does; the runtime computes something else, or fails, only when it gets there.
+* `ON_A_BOARD`: the same, where words and floats have 32 bits; no desktop build shows it.
+
+They themselves run on every runtime, so that no ban here is hearsay.
 """
 
 PLANTED = {
@@ -13,6 +20,10 @@ PLANTED = {
     "deletion of a slice": ("x = bytearray(4)\ndel x[:2]", "deletion of a slice"),
     "deletion from a bytearray": ("x = bytearray(4)\ndel x[0]", "deletion from a bytearray"),
     "bytearray method": ("x = bytearray(4)\nx.pop()", "bytearray has no .pop"),
+    "bytearray extended by a tuple": (
+        "x = bytearray(4)\nx.extend((1, 2))",
+        "bytearray.extend() takes bytes only",
+    ),
     "match": ("match 1:\n    case 1:\n        pass", "match statement"),
     "except*": ("try:\n    pass\nexcept* ValueError:\n    pass", "except*"),
     "asynchronous comprehension": (
@@ -23,7 +34,7 @@ PLANTED = {
     "metaclass": ("class A(metaclass=type):\n    pass", "class A has the keyword metaclass"),
     "hook": (
         (
-            "class A:\n    def __init_subclass__(cls):\n        cls.seen = 1\n"
+            "class A:\n    seen = 0\n    def __init_subclass__(cls):\n        cls.seen = 1\n"
             "class B(A):\n    pass\nassert B.seen"
         ),
         "__init_subclass__ is never called",
@@ -76,6 +87,62 @@ PLANTED = {
         "with and parentheses",
     ),
 }
+
+# Banned for the boards in the field: release 1.25, which Debian's source is, fails on them, and the
+# newer release behind the WebAssembly runtime does not.
+FAILS_ON_1_25 = {"bytearray extended by a tuple"}
+
+HIDDEN = {
+    "bytearray method behind a function": (
+        "def f() -> bytearray:\n    return bytearray(4)\nf().pop()",
+        '"bytearray" has no attribute "pop"',
+    ),
+    "bytearray method of a parameter's part": (
+        "def f(parts: 'list[bytearray]') -> None:\n    parts[0].insert(0, 1)\nf([bytearray(4)])",
+        '"bytearray" has no attribute "insert"',
+    ),
+    "text method off the list": ("'A'.istitle()", '"str" has no attribute "istitle"'),
+    "deque method": (
+        "from collections import deque\nx: 'deque[int]' = deque((), 3)\nx.rotate(1)",
+        '"deque[int]" has no attribute "rotate"',
+    ),
+    "OrderedDict method": (
+        "from collections import OrderedDict\nx = OrderedDict([(1, 2)])\nx.move_to_end(1)",
+        'has no attribute "move_to_end"',
+    ),
+}
+
+# What the stubs let pass: types say nothing of values, and the grammar is CPython's.
+SILENT = {
+    "struct wraps a byte": "import struct\nREFUSED(lambda: struct.pack('>B', 300))",
+    "struct wraps a negative number": "import struct\nREFUSED(lambda: struct.pack('>H', -1))",
+    "struct takes a buffer that is too long": (
+        "import struct\nREFUSED(lambda: struct.unpack('>H', b'abc'))"
+    ),
+    "bytearray wraps": "x = bytearray(1)\ndef f():\n    x[0] = 300\nREFUSED(f)",
+    "to_bytes wraps a negative number": "REFUSED(lambda: (-1).to_bytes(2, 'big'))",
+    "true is no integer": "assert isinstance(True, int)",
+    "a dictionary forgets its order": (
+        "names = ['n%d' % n for n in range(40)]\nassert list({n: 1 for n in names}) == names"
+    ),
+    "slots are not enforced": (
+        "class A:\n    __slots__ = ()\nREFUSED(lambda: setattr(A(), 'x', 1))"
+    ),
+    "range has no methods": "range(3).count(1)",
+    "a repetition in a pattern": "import re\nassert re.match('a{2}$', 'aa')",
+}
+ON_A_BOARD = {
+    "a float of 32 bits": "assert str(12345678 / 100) == '123456.78'",
+    "an integer lost in a float": "assert int(float(16777217)) == 16777217",
+}
+REFUSED = """
+def REFUSED(action):
+    try:
+        action()
+    except Exception:
+        return
+    assert False, "taken"
+"""
 
 CLEAN = '''
 """Clean: what the portable code may use."""

@@ -1,7 +1,8 @@
 """Does this file of protocols/ run on MicroPython? Read from its syntax tree, nothing is executed.
 
-What is listed here was tried on MicroPython 1.27 and fails there, or differs without a word. One
-file is left out: the binding to the CPython libraries for cryptography, CBOR and zlib.
+What is listed here was tried on MicroPython 1.27 and fails there, or differs without a word. Two
+files are left out: the binding to the CPython libraries for cryptography, CBOR and zlib, and the
+manifest, which CPython reads when a firmware is built.
 """
 
 import ast
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BINDING = "protocols/envelope/suites.py"
+MANIFEST = "protocols/manifest.py"
 
 # Every module that may be imported, with what it has there; nothing listed: anything goes.
 MODULES: dict[str, set[str]] = {
@@ -37,6 +39,7 @@ MISSING_NAMES = set(
     " UnicodeEncodeError Warning ascii breakpoint format vars".split()
 )
 MISSING_HOOKS = set("__class_getitem__ __format__ __init_subclass__ __new__ __set_name__".split())
+NOT_BYTES = (ast.Tuple, ast.List, ast.ListComp, ast.GeneratorExp)
 MISSING_ON_BYTEARRAY = set("clear copy insert pop remove reverse".split())
 
 # Keywords that a call of that name takes on CPython only.
@@ -61,7 +64,8 @@ TYPES = set("bool bytearray bytes dict frozenset int list set str tuple type".sp
 
 def portable_files(root: Path) -> list[Path]:
     """The files under `root` that must run on MicroPython."""
-    return sorted(p for p in root.glob("protocols/**/*.py") if p != root / BINDING)
+    left_out = {root / BINDING, root / MANIFEST}
+    return sorted(path for path in root.glob("protocols/**/*.py") if path not in left_out)
 
 
 def faults(root: Path) -> list[str]:
@@ -256,6 +260,10 @@ def _bytearray_use(node: ast.AST, buffers: set[str]) -> Iterator[str]:
     if isinstance(node, ast.Attribute) and node.attr in MISSING_ON_BYTEARRAY:
         if ast.unparse(node.value) in buffers:
             yield f"bytearray has no .{node.attr}"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        made = [one for one in node.args if isinstance(one, NOT_BYTES)]
+        if node.func.attr == "extend" and made and ast.unparse(node.func.value) in buffers:
+            yield "bytearray.extend() takes bytes only"
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Del):
         if not isinstance(node.slice, ast.Slice) and ast.unparse(node.value) in buffers:
             yield "deletion from a bytearray"

@@ -1,18 +1,20 @@
-"""Decode every DL/T 645 vector, one JSON line each. Runs on MicroPython and on CPython alike.
+"""Decode a DL/T 645 vector and print what came out, as JSON. Runs on every interpreter.
 
-usage: vectors.py, with `protocols/` and `dlt645.json` in the working directory
+`report(name, wire)` is called by test_on_micropython.py, once for each vector.
 """
 
 import json
 
+from protocols.dlt645.controls import Function, error_names, function_name
 from protocols.dlt645.deframer import Deframer
-from protocols.dlt645.exchange import Exchange, identifier_text
-from protocols.dlt645.frame import Frame, Function, decode_frame, error_names, function_name
-from protocols.dlt645.values import decode_reply, decode_values
+from protocols.dlt645.exchange import read
+from protocols.dlt645.frame import Frame, decode_frame
+from protocols.dlt645.identifiers import identifier_text
+from protocols.dlt645.values import decode_items, decode_reply
 from protocols.errors import BusbarError, FrameError
 
-IDENTIFIER_SIZE = 4
-PIECES = (1, 7)  # bytes fed at once, besides all
+IDENTIFIER_SIZES = {Function.READ: 4, Function.READ_1997: 2}
+PIECES = (1, 7, 1000)  # bytes fed at once
 
 
 def frame_row(frame: Frame) -> list:
@@ -30,9 +32,11 @@ def alone(data: bytes) -> dict:
     row["wire"] = frame.to_bytes().hex()
     if frame.is_abnormal and frame.data:
         row["errors"] = list(error_names(frame.data[0]))
-    if frame.is_reply and frame.function == Function.READ and not frame.is_abnormal:
-        row["values"] = values(frame)
-        row["exchange"] = exchange(frame)
+    size = IDENTIFIER_SIZES.get(frame.function, 0)
+    if frame.is_reply and size and not frame.is_abnormal:
+        row["values"] = values(frame, size)
+        if len(frame.data) >= size and frame.function == Function.READ:
+            row["exchange"] = exchange(frame)
     row["short"] = short(data)
     return row
 
@@ -49,20 +53,24 @@ def short(data: bytes) -> "list | None":
     return replies
 
 
-def values(frame: Frame) -> list:
-    """The items of a read reply, or why there are none."""
+def values(frame: Frame, di_size: int) -> list:
+    """[name, quantity, the text that a person sees] of a read reply's items, or why none."""
     try:
-        decoded = decode_values(frame.data)
+        decoded = decode_items(frame.data, di_size)
     except BusbarError as error:
         return [type(error).__name__, str(error)]
-    return [[obis.text(), list(quantity) if quantity else None] for obis, quantity in decoded]
+    rows: list = []
+    for item, quantity in decoded:
+        if quantity is None:
+            rows.append([item.name, None, None])
+        else:
+            rows.append([item.name, list(quantity), str(quantity.shown()[0])])
+    return rows
 
 
-def exchange(frame: Frame) -> "list | None":
+def exchange(frame: Frame) -> list:
     """What the question that fits this reply makes of it."""
-    if len(frame.data) < IDENTIFIER_SIZE:
-        return None
-    asked = Exchange(frame.address, Function.READ, identifier_text(frame.data))
+    asked = read(frame.address, identifier_text(frame.data))
     return [asked.receive(frame), asked.strays, asked.data().hex(), frame_row(asked.request)]
 
 
@@ -77,16 +85,10 @@ def streamed(data: bytes, size: int) -> list:
     return [[frame_row(frame) for frame in frames], deframer.discarded, pending]
 
 
-def main() -> None:
-    """One line for each vector: its id and the results."""
-    with open("dlt645.json") as file:
-        vectors = json.loads(file.read())["vectors"]
-    for vector in vectors:
-        data = bytes.fromhex(vector["hex"])
-        row = alone(data)
-        row["id"] = vector["id"]
-        row["stream"] = [streamed(data, size) for size in PIECES + (len(data),)]
-        print(json.dumps(row))
-
-
-main()
+def report(name: str, wire: str) -> None:
+    """One line for one vector: its id and the results."""
+    data = bytes.fromhex(wire)
+    row = alone(data)
+    row["id"] = name
+    row["stream"] = [streamed(data, size) for size in PIECES]
+    print(json.dumps(row))
