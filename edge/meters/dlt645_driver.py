@@ -30,6 +30,7 @@ from protocols.dlt645.controls import Function
 from protocols.dlt645.deframer import Deframer
 from protocols.dlt645.frame import FRAME_SIZE_MAX, PREAMBLE_SIZE
 from protocols.dlt645.identifiers import EDITION_1997, EDITION_2007
+from protocols.dlt645.requests import read_request
 from protocols.dlt645.values import decode_readings, decode_reply
 from protocols.errors import (
     RefusedError,
@@ -56,11 +57,15 @@ class Dlt645Conversation:
     drops_echo = True  # an echo has no reply bit; dropped early all the same
 
     def __init__(self, exchange: dlt645.Exchange) -> None:
-        self.request = exchange.request.to_bytes(PREAMBLE_SIZE)
+        asked = exchange.request
+        if asked.control == Function.READ:
+            self.request = read_request(asked.address, asked.data)
+        else:
+            self.request = asked.to_bytes(PREAMBLE_SIZE)
         self.readings: list[Reading] | None = None  # of an answer that needs no exchange
         self._exchange = exchange
         self._deframer = Deframer()
-        self._asked = exchange.request
+        self._asked = asked
         self._heard = b""
 
     def receive(self, data: bytes) -> bool:

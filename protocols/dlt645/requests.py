@@ -103,8 +103,9 @@ def request(
     return Frame(address, function, command.data())  # type: ignore[attr-defined]
 
 
-def read_request(address: str, di: str) -> bytes:
-    """The wire form of a read of one identifier, preamble included: what a gateway sends all day.
+def read_request(address: str, di: bytes) -> bytes:
+    """The wire form of a read of one identifier (`di` in wire order), preamble included: what a
+    gateway sends all day.
 
     The same bytes as the long way, put together from what is known of the meter and of the
     identifier. CallerError as for `request`."""
@@ -116,8 +117,8 @@ def read_request(address: str, di: str) -> bytes:
     return head + tail + _ENDS[(head_sum + tail_sum) & 0xFF]
 
 
-def _learn_request(address: str, di: str) -> bytes:
-    wire = request(address, Read(di)).to_bytes(PREAMBLE_SIZE)
+def _learn_request(address: str, di: bytes) -> bytes:
+    wire = request(address, Read(identifier_text(di))).to_bytes(PREAMBLE_SIZE)
     at = len(wire) - 2 - _READ_SIZE
     if len(_heads) + len(_tails) >= _REMEMBERED_MAX:
         _heads.clear()  # rather than never learning again: meters come and go

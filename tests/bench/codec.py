@@ -75,8 +75,8 @@ def measure_encode() -> Iterator[tuple[str, float, str]]:
     identifiers = [f"0{table}{item:02X}{tariff:02X}00" for table in (0, 1) for item in range(1, 9)
                    for tariff in range(4)]  # fmt: skip
     meters = [f"{number:012d}" for number in range(1, 33)]
-    asked = [(meter, di) for meter in meters for di in identifiers]
-    packed = [(address_bytes(meter), int(di, 16)) for meter, di in asked]
+    asked = [(meter, identifier_bytes(di)) for meter in meters for di in identifiers]
+    packed = [(address_bytes(meter), int.from_bytes(di, "little")) for meter, di in asked]
 
     def theirs(_: list[bytes]) -> None:
         for address, di in packed:
