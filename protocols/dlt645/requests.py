@@ -151,9 +151,10 @@ def _check_terms(command: object, terms: RelayTerms) -> None:
 
 
 def decode_command(frame: Frame) -> object:
-    """What a request asks, as one of the commands; None for a function that the table does not
-    have. ValueFormatError when its data do not fit: a meter answers that with an error."""
-    decode = _DECODERS.get(frame.function)
+    """What a request asks, as one of the commands; None for a reply and for a function that the
+    table does not have. ValueFormatError when its data do not fit: a meter answers that with an
+    error."""
+    decode = _DECODERS.get(frame.control)
     return decode(bytes(frame.data)) if decode else None  # type: ignore[operator]
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from protocols.dlt645 import values as module
 from protocols.dlt645.deframer import Deframer
-from protocols.dlt645.exchange import identifier_bytes
 from protocols.dlt645.frame import Frame, decode_frame
-from protocols.dlt645.identifiers import SIGNED, UNSIGNED, items_of
+from protocols.dlt645.identifiers import identifier_bytes, items_of
+from protocols.dlt645.rows import SIGNED, UNSIGNED
 from protocols.dlt645.values import decode_readings, decode_reply
 from protocols.errors import FrameError, ValueFormatError
 from protocols.obis import Obis
@@ -22,7 +22,8 @@ READ_REPLY = 0x91
 IDENTIFIERS = (
     "00000000 00010000 00020100 00030001 000A3F0C 00150000 0001FF00 00014000 "
     "02010100 02010200 0201FF00 02020100 02030000 02030300 02040200 02050000 02060000 0206FF00 "
-    "02800001 02800002 04000101 04000102 0400010C 04000401 04000402 04000503 01010000 FFFFFFFF"
+    "02800001 02800002 04000103 04000306 00900200 03110000 04000101 04000102 0400010C 04000401 "
+    "04000402 04000503 01010000 FFFFFFFF"
 ).split()
 
 digit_pairs = st.integers(0, 99).map(lambda pair: pair // 10 << 4 | pair % 10)
@@ -74,6 +75,8 @@ def long_way(wire: bytes) -> tuple[str, bytes, list[Reading]] | None:
         return None
     items = items_of(frame.data[:4], len(frame.data) - 4)
     if len(items) != 1 or items[0].form not in (UNSIGNED, SIGNED):
+        return None
+    if not 2 <= items[0].size <= 4:  # a byte, or a number of many: the long way
         return None
     try:
         readings = decode_readings(frame.data)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.dlt645 import identifiers
+from protocols.dlt645.rows import rows_of
 from protocols.errors import CallerError
 from protocols.obis import CURRENT, Obis
 
@@ -138,13 +139,22 @@ def test_every_code_has_some_name(obis: Obis) -> None:
 
 def test_every_quantity_of_the_identifier_tables_has_a_name() -> None:
     """A reading without words would be a riddle in the console."""
-    for row in identifiers._ENERGIES.values():
-        assert "energy" in Obis(1, 0, row[0], 8, 0, CURRENT).name()
-    for codes, *_ in identifiers._VARIABLES.values():
-        for c in codes:
-            assert c is None or ":" not in Obis(1, 0, c, 7, 0, CURRENT).name()
-    for item in identifiers._SINGLE.values():
-        assert ":" not in item.obis.name()
+    for table, text in identifiers._TABLES.items():
+        edition = 2 if table == identifiers.EDITION_1997 else 4
+        for row in rows_of(text):
+            code = bytes(row.values(place)[0] for place in range(edition))
+            for item in identifiers.items_of(code[::-1], 0):
+                name = item.obis.name()
+                assert name.startswith("DL/T 645 identifier") == (item.obis.b >= 128)
+                assert item.obis.text() not in name
+
+
+def test_an_own_code_names_its_identifier_and_item() -> None:
+    """What the manufacturer's range stands for; beyond it the code shows itself."""
+    assert Obis(1, 128, 4, 0, 16, 1).name() == "DL/T 645 identifier 04001001, item 1"
+    assert Obis(1, 199, 3, 48, 2, 1).name() == "DL/T 645 identifier 03300201, item 72"
+    for b in (127, 200):
+        assert Obis(1, b, 4, 0, 16, 1).name() == f"1-{b}:4.0.16*1"
 
 
 def test_names_of_the_instantaneous_quantities_differ() -> None:

@@ -173,7 +173,7 @@ LAYOUTS = {
     + _each(" at end"),
     "amended_current": f"{_START},{_combined(' at start')},{_EACH_PHASE},{_END},{_each(' at end')}",
     "amended_span": f"{_START},{_each(' at start')},{_END},{_each(' at end')}",
-    "amended_unbalance": f"{_START},{_each(' at start')},largest unbalance=NNNN.NN:%,{_END},"
+    "amended_unbalance": f"{_START},{_each(' at start')},largest unbalance=NN.NNNN:%,{_END},"
     + _each(" at end"),
     "relay": f"{_TIME},{_OPERATOR},{_quadrants('')}",
     "power_factor": f"{_START},{_combined(' at start')},{_END},{_combined(' at end')}",

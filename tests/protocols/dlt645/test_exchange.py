@@ -7,20 +7,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.dlt645.answers import Answer, accepted, is_addressed, refused
+from protocols.dlt645.clock import MeterTime
+from protocols.dlt645.commands import (
+    FREEZE_NOW,
+    BroadcastTime,
+    ChangePassword,
+    ChangeRate,
+    ClearDemand,
+    ClearEvents,
+    ClearMeter,
+    Relay,
+    SecuredControl,
+    Security,
+    Terminal,
+    Write,
+    WriteAddress,
+)
+from protocols.dlt645.controls import CONTROLS
+from protocols.dlt645.credentials import Credentials
 from protocols.dlt645.exchange import (
     ASKED,
     DONE,
     MORE,
     PARTS_MAX,
     Exchange,
-    identifier_bytes,
-    identifier_text,
     matches_address,
     read,
+    read_1997,
     read_address,
 )
-from protocols.dlt645.frame import ANY_ADDRESS, BROADCAST, Frame, Function, decode_frame
-from protocols.dlt645.values import decode_values
+from protocols.dlt645.frame import ANY_ADDRESS, BROADCAST, Frame, decode_frame
+from protocols.dlt645.identifiers import identifier_bytes
+from protocols.dlt645.relay import ACTION_NAMES, RelayAction, RelayTerms
+from protocols.dlt645.requests import request
+from protocols.dlt645.values import decode_items
 from protocols.errors import CallerError, LineError, RefusedError, UnsupportedError
 from tests.protocols.outcome import outcome
 from tests.protocols.vectors import BY_ID, VECTORS, names, wire
@@ -79,18 +100,6 @@ def test_a_malformed_identifier_is_our_own_mistake(di: str) -> None:
     """Eight hex digits, nothing else."""
     with pytest.raises(CallerError):
         read(METER, di)
-
-
-def test_an_identifier_travels_low_byte_first() -> None:
-    """00010203 is sent 03 02 01 00, and small letters are letters too."""
-    assert identifier_bytes("0001020f") == identifier_bytes("0001020F") == b"\x0f\x02\x01\x00"
-    assert identifier_text(b"\x0f\x02\x01\x00") == "0001020F"
-
-
-@given(st.text("0123456789ABCDEF", min_size=8, max_size=8), st.binary(max_size=4))
-def test_identifier_text_and_bytes_are_inverse(di: str, behind: bytes) -> None:
-    """Also in front of a payload."""
-    assert identifier_text(identifier_bytes(di) + behind) == di
 
 
 # ---- the answer --------------------------------------------------------------------------------
@@ -221,7 +230,7 @@ def test_a_digits_in_the_question_match_any_digit_of_the_reply(
 
 def test_a_narrowed_question_takes_the_answer_of_a_meter_in_its_range() -> None:
     """The search asks with AA in the high bytes; the reply tells who it was."""
-    exchange = Exchange("AAAAAAAA9012", Function.READ, "04000401")
+    exchange = Exchange(Frame("AAAAAAAA9012", 0x11, bytes.fromhex("01040004")))
     reply = bytes.fromhex("01040004 129078563412")
     assert exchange.receive(Frame("123456789013", REPLY, reply)) == ASKED
     assert exchange.receive(Frame(METER, REPLY, reply)) == DONE
@@ -285,7 +294,7 @@ def test_parts_are_joined_before_they_are_decoded() -> None:
     assert exchange.request.to_bytes() == wire(BY_ID["v138"])
     assert exchange.receive(frame_of("v139")) == DONE
     expected = BY_ID["v139"]["expected"]["joined_values"]
-    values = [quantity for _, quantity in decode_values(exchange.data())]
+    values = [quantity for _, quantity in decode_items(exchange.data())]
     assert [value.shown() for value in values] == [(f"{one:.2f}", "kWh") for one in expected]
     assert exchange.strays == 0
 
@@ -351,6 +360,27 @@ def test_a_last_part_may_hold_nothing_but_its_sequence() -> None:
     assert len(exchange.data()) == 4 + 8
 
 
+def test_a_part_may_be_asked_for_on_its_own() -> None:
+    """Whoever takes a capture apart may begin there: identifier and number must still agree."""
+    exchange = Exchange(frame_of("v136"))
+    for stray in (Frame(METER, 0x92, b""), frame_of("v139"), frame_of("v135")):
+        assert exchange.receive(stray) == ASKED
+    assert exchange.receive(frame_of("v137")) == MORE
+    assert exchange.request == frame_of("v138")
+    assert exchange.receive(frame_of("v139")) == DONE
+    assert exchange.data() == BLOCK_DI + BLOCK[8:]
+    assert exchange.strays == 3
+
+
+def test_a_late_part_is_one_part_and_the_last_number_ends() -> None:
+    """The limit counts the parts of this exchange; no number follows 255."""
+    exchange = Exchange(Frame(METER, 0x12, BLOCK_DI + b"\xfe"))
+    assert exchange.receive(Frame(METER, 0xB2, BLOCK_DI + b"\x01\xfe")) == MORE
+    assert exchange.request == Frame(METER, 0x12, BLOCK_DI + b"\xff")
+    with pytest.raises(LineError, match="more than"):
+        exchange.receive(Frame(METER, 0xB2, BLOCK_DI + b"\x01\xff"))
+
+
 def test_the_identifier_is_not_taken_for_the_sequence() -> None:
     """A part without its sequence is a stray, even where DI3 happens to be that number."""
     exchange = read(METER, "01010000")
@@ -392,3 +422,345 @@ def test_an_answer_of_the_most_parts_is_whole() -> None:
         state = exchange.receive(Frame(METER, control, di + bytes((number, number))))
     assert state == DONE
     assert exchange.data() == di + bytes(range(PARTS_MAX + 1))
+
+
+# ---- every function ----------------------------------------------------------------------------
+
+ALL = tuple(sorted(CONTROLS))
+TERMS = RelayTerms(tuple(ACTION_NAMES), (2,), True)
+MINE = Credentials(2, "987654", "12345678")
+SOON = MeterTime(2026, 12, 31, 23, 59, 59)
+BODY = bytes(range(20))
+NEW = "000000000042"
+NEW_BYTES = b"\x42" + bytes(5)
+RELAY = Relay(RelayAction.ARM, SOON, MINE, 0)
+
+# Command, and what its one normal reply carries.
+ANSWERED = {
+    "write": (Write("04000103", (15,), MINE), b""),
+    "freeze": (FREEZE_NOW, b""),
+    "rate": (ChangeRate(9600), b"\x20"),
+    "password": (ChangePassword(4, "111222", 2, "987654"), b"\x04\x22\x12\x11"),
+    "clear demand": (ClearDemand(MINE), b""),
+    "clear meter": (ClearMeter(MINE), b""),
+    "clear events": (ClearEvents("030101FF", MINE), b""),
+    "relay": (RELAY, b""),
+    "secured relay": (SecuredControl(0x1C, "12345678", BODY), b""),
+    "terminal": (Terminal(2), b"\x02"),
+}
+WRONG_DATA = [b"\x00", b"\x20\x20", b"\x02\x00\x00", b"\x04\x22\x12\x12", b"\x22\x12\x11",
+              b"\x12\x11", b"\x02\x54\x76\x98", bytes(5), bytes(8), BODY]  # fmt: skip
+
+
+def asked(command: object, address: str = METER) -> Exchange:
+    """The exchange of a caller that may send everything."""
+    return Exchange(request(address, command, ALL, TERMS))
+
+
+@pytest.mark.parametrize("kind", ANSWERED)
+def test_a_control_is_answered_by_its_own_reply_alone(kind: str) -> None:
+    """Not by another meter, another function, other data, a part of more, or its own echo."""
+    command, carried = ANSWERED[kind]
+    exchange = asked(command)
+    code = exchange.request.control
+    strays = [
+        exchange.request,
+        Frame(OTHER, code | 0x80, carried),
+        Frame(ANY_ADDRESS, code | 0x80, carried),
+        Frame(BROADCAST, code | 0x80, carried),
+        Frame(METER, (code ^ 1) | 0x80, carried),
+        Frame(METER, 0x91, carried),
+        Frame(METER, code | 0xA0, carried),
+        Frame(METER, code | 0xC0, b""),
+        Frame(METER, code | 0xC0, b"\x04\x00"),
+        Frame(METER, code | 0xC0, b"\x04\x00\x00"),
+        Frame(OTHER, code | 0xC0, b"\x04"),
+        Frame(METER, code | 0x80, carried + b"\x00"),
+        Frame(METER, code | 0x80, exchange.request.data),
+        # Two bytes are the extended answer of a relay, see below.
+        *[Frame(METER, code | 0x80, data) for data in WRONG_DATA if code != 0x1C or len(data) != 2],
+    ]
+    right = accepted(exchange.request, METER, carried)
+    strays = [stray for stray in strays if stray != right]  # an echo is right where one is due
+    for number, stray in enumerate(strays, 1):
+        assert exchange.receive(stray) == ASKED, stray
+        assert exchange.strays == number
+    assert exchange.receive(Frame(METER, code | 0x80, carried)) == DONE
+    assert (exchange.data(), exchange.answered_by) == (carried, METER)
+    assert exchange.receive(Frame(METER, code | 0x80, carried)) == DONE
+    assert exchange.strays == len(strays) + 1
+
+
+@pytest.mark.parametrize("kind", ANSWERED)
+@pytest.mark.parametrize("code", [0x01, 0x04, 0x06, 0xFE])
+def test_a_refused_control_raises_what_the_meter_said(kind: str, code: int) -> None:
+    """One error byte; a password that is wrong is no missing data."""
+    exchange = asked(ANSWERED[kind][0])
+    with pytest.raises(RefusedError) as caught:
+        exchange.receive(refused(exchange.request, METER, code))
+    assert caught.value.code == code
+    assert type(caught.value) is (UnsupportedError if code & 2 else RefusedError)
+    assert "987654" not in str(caught.value)
+
+
+def test_the_vectors_answer_their_controls() -> None:
+    """Relay, secured relay, write, rate, clear, and two refusals."""
+    for name, answer in (("v064", "v065"), ("v074", "v075"), ("v141", "v142"), ("v148", "v149"),
+                         ("v150", "v151")):  # fmt: skip
+        question, reply = frame_of(name), frame_of(answer)
+        exchange = Exchange(question._replace(address=reply.address))
+        assert exchange.receive(reply) == DONE
+    for name, answer in (("v141", "v143"), ("v145", "v144")):
+        question, reply = frame_of(name), frame_of(answer)
+        with pytest.raises(RefusedError) as caught:
+            Exchange(question._replace(address=reply.address)).receive(reply)
+        assert caught.value.code == BY_ID[answer]["expected"]["err"]
+
+
+@pytest.mark.parametrize("name", ["v158", "v159", "v161"])
+def test_a_faulty_reply_of_a_library_answers_nothing(name: str) -> None:
+    """A write reply with data, a wildcard in the header, an answer to a broadcast."""
+    for command, address in ((Write("04000103", (15,), MINE), METER), (WriteAddress(NEW), METER),
+                             (FREEZE_NOW, METER), (FREEZE_NOW, BROADCAST)):  # fmt: skip
+        exchange = asked(command, address)
+        before = exchange.state
+        assert exchange.receive(frame_of(name)) == before
+        assert exchange.strays == 1
+
+
+@pytest.mark.parametrize("command", [BroadcastTime(SOON), FREEZE_NOW])
+def test_nobody_answers_a_broadcast(command: object) -> None:
+    """The exchange is done when it is sent; whatever is heard is a stray."""
+    exchange = asked(command, BROADCAST)
+    assert exchange.state == DONE
+    code = exchange.request.control
+    for stray in (Frame(METER, code | 0x80, b""), Frame(BROADCAST, code | 0x80, b""),
+                  Frame(METER, code | 0xC0, b"\x04")):  # fmt: skip
+        assert exchange.receive(stray) == DONE
+    assert (exchange.strays, exchange.data(), exchange.answered_by) == (3, b"", "")
+
+
+def test_a_relay_may_answer_at_length() -> None:
+    """Two bytes more of one source's meters; any other number of bytes answers nothing."""
+    exchange = asked(RELAY)
+    for data in (b"\x01", b"\x01\x00\x00", bytes(4)):
+        assert exchange.receive(Frame(METER, 0x9C, data)) == ASKED
+    assert exchange.receive(Frame(METER, 0x9C, b"\x20\x00")) == DONE
+    assert (exchange.data(), exchange.strays) == (b"\x20\x00", 3)
+
+
+def test_a_meter_answers_for_its_new_address() -> None:
+    """95 comes from the new address, with or without it as data; a refusal from the old one."""
+    for data in (b"", NEW_BYTES):
+        exchange = asked(WriteAddress(NEW))
+        for stray in (Frame(METER, 0x95, b""), Frame(NEW, 0x95, bytes(6)),
+                      Frame(NEW, 0x95, b"\x42"), Frame(NEW, 0xD5, b"\x04")):  # fmt: skip
+            assert exchange.receive(stray) == ASKED
+        assert exchange.receive(Frame(NEW, 0x95, data)) == DONE
+        assert (exchange.answered_by, exchange.strays) == (NEW, 4)
+    with pytest.raises(RefusedError):
+        asked(WriteAddress(NEW)).receive(Frame(METER, 0xD5, b"\x04"))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", NEW_BYTES[:5], NEW_BYTES + b"\x00", bytes.fromhex("129078563413")]
+)
+def test_an_address_reply_must_say_its_own_address(data: bytes) -> None:
+    """Header and data agree, six bytes; a reply with more to come is none."""
+    exchange = read_address()
+    assert exchange.receive(Frame(METER, 0x93, data)) == ASKED
+    own = bytes.fromhex("129078563412")
+    assert exchange.receive(Frame(METER, 0xB3, own)) == ASKED
+    assert exchange.receive(Frame(METER, 0x13, own)) == ASKED
+    assert exchange.receive(Frame(METER, 0x93, own)) == DONE
+    assert (exchange.answered_by, exchange.strays, exchange.data()) == (METER, 3, own)
+
+
+# ---- security ----------------------------------------------------------------------------------
+
+
+def test_a_security_reply_repeats_the_identifier() -> None:
+    """The vectors' identity authentication."""
+    question, reply = frame_of("v153"), frame_of("v154")
+    exchange = Exchange(question._replace(address=reply.address))
+    wrong = reply._replace(data=b"\xff\x01\x00\x07" + reply.data[4:])
+    assert exchange.receive(wrong) == ASKED
+    assert exchange.receive(reply) == DONE
+    assert exchange.data() == reply.data
+    assert exchange.strays == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "said"),
+    [
+        ("08 00", 0x0008, "identity authentication failed or expired"),
+        ("02 00", 0x0002, "recharged already"),
+        ("00 01", 0x0100, "meter suspended after too many failures"),
+        ("00 80", 0x8000, "setting password wrong"),
+        ("60 00", 0x0060, "purchase count wrong, recharge exceeds the hoarding limit"),
+        ("00 02", 0x0200, "bit 9"),
+        ("00 00", 0x0000, "no bit set"),
+    ],
+)
+def test_a_security_refusal_has_two_bytes_low_first(data: str, code: int, said: str) -> None:
+    """Bit 1 means recharged already here, so no refusal of this kind is missing data."""
+    exchange = asked(Security("070102FF", "12345678", BODY))
+    for stray in (b"\x08", b"\x08\x00\x00", b""):
+        assert exchange.receive(Frame(METER, 0xC3, stray)) == ASKED
+    with pytest.raises(RefusedError) as caught:
+        exchange.receive(Frame(METER, 0xC3, bytes.fromhex(data)))
+    assert (type(caught.value), caught.value.code) == (RefusedError, code)
+    assert str(caught.value) == f"meter {METER} refused with error {code:04X} ({said})"
+
+
+def test_the_security_vector_is_refused() -> None:
+    """SERR bit 3."""
+    reply = frame_of("v155")
+    question = frame_of("v153")._replace(address=reply.address)
+    with pytest.raises(RefusedError) as caught:
+        Exchange(question).receive(reply)
+    assert caught.value.code == BY_ID["v155"]["expected"]["serr"]
+    assert len(caught.value.names) == 1
+
+
+# ---- edition 1997 ------------------------------------------------------------------------------
+
+READS_1997 = [vector for vector in VECTORS if vector.get("control") == "81"
+              and vector["expect"] == "accept"]  # fmt: skip
+
+
+@pytest.mark.parametrize("vector", READS_1997, ids=names(READS_1997))
+def test_a_captured_reply_of_1997_answers_its_question(vector: dict[str, Any]) -> None:
+    """Two bytes of identifier; a meter that echoes AA answers a question to any."""
+    frame = decode_frame(wire(vector))
+    if vector["id"] == "v131":
+        exchange = Exchange(Frame(ANY_ADDRESS, 0x01, identifier_bytes(vector["di"])))
+    else:
+        exchange = read_1997(vector["address"], vector["di"])
+        assert exchange.request == Frame(vector["address"], 0x01, frame.data[:2])
+    assert exchange.receive(frame._replace(control=0x91)) == ASKED
+    assert exchange.receive(frame._replace(data=b"\x99\x99" + frame.data[2:])) == ASKED
+    assert exchange.receive(frame) == DONE
+    assert exchange.data() == frame.data
+    assert exchange.strays == 2
+
+
+@pytest.mark.parametrize("address", [BROADCAST, ANY_ADDRESS, "12345678901A", ""])
+def test_a_read_of_1997_asks_one_meter(address: str) -> None:
+    """As the read of 2007."""
+    with pytest.raises(CallerError):
+        read_1997(address, "9010")
+
+
+def test_a_follow_up_of_1997_has_no_number() -> None:
+    """02 with the identifier alone; the parts are joined behind one identifier."""
+    exchange = read_1997(METER, "901F")
+    assert exchange.receive(Frame(METER, 0xA1, b"\x1f\x90" + bytes(6))) == MORE
+    assert exchange.request == Frame(METER, 0x02, b"\x1f\x90")
+    assert exchange.receive(Frame(METER, 0x81, b"\x1f\x90" + bytes(6))) == MORE
+    assert exchange.receive(Frame(METER, 0x82, b"\x1f\x90\x01\x01")) == DONE
+    assert exchange.data() == b"\x1f\x90" + bytes(6) + b"\x01\x01"
+    assert [quantity.value for _, quantity in decode_items(exchange.data(), 2)] == [0, 1010000]
+    assert exchange.strays == 1
+
+
+def test_a_refusal_of_1997_has_its_own_words() -> None:
+    """Bit 0 is illegal data there."""
+    exchange = read_1997(frame_of("v112").address, "9010")
+    with pytest.raises(UnsupportedError) as caught:
+        exchange.receive(frame_of("v112"))
+    assert caught.value.code == BY_ID["v112"]["expected"]["err"]
+    with pytest.raises(RefusedError, match="illegal data"):
+        read_1997(METER, "9010").receive(Frame(METER, 0xC1, b"\x01"))
+    with pytest.raises(RefusedError, match="other error"):
+        read(METER, DI).receive(Frame(METER, REFUSAL, b"\x01"))
+
+
+# ---- parts cut anywhere ------------------------------------------------------------------------
+
+BLOCK = bytes.fromhex("78563412 67452301 78563402 89674503 90785604".replace(" ", ""))
+BLOCK_DI = identifier_bytes("0001FF00")
+
+
+@pytest.mark.parametrize("cut", range(1, len(BLOCK) + 1))
+def test_an_answer_may_be_cut_at_every_place(cut: int) -> None:
+    """Also inside an item; a lost part is asked for again by the same request."""
+    answer = Answer(BLOCK_DI, BLOCK, cut)
+    exchange = read(METER, "0001FF00")
+    state = exchange.receive(answer.first(exchange.request, METER))
+    parts = 1
+    while state == MORE:
+        question = exchange.request
+        number = question.data[4]
+        assert question == Frame(METER, 0x12, BLOCK_DI + bytes((parts,)))
+        lost = answer.following(question, METER, number)
+        damaged = lost._replace(data=lost.data[:-1] + bytes((number ^ 0x40,)))
+        assert exchange.receive(damaged) == MORE
+        assert exchange.request == question
+        state = exchange.receive(answer.following(question, METER, number))
+        parts += 1
+    assert exchange.data() == BLOCK_DI + BLOCK
+    assert exchange.strays == parts - 1 == (len(BLOCK) - 1) // cut
+    assert answer.following(exchange.request, METER, parts) is None
+
+
+@given(st.binary(max_size=900), st.integers(1, 250), st.data())
+def test_any_payload_comes_back_from_its_parts(payload: bytes, cut: int, source: Any) -> None:
+    """With any cut, as long as the parts are few enough; repeated parts count once."""
+    cut = max(cut, len(payload) // PARTS_MAX + 1)
+    answer = Answer(BLOCK_DI, payload, cut)
+    exchange = read(METER, "0001FF00")
+    reply = answer.first(exchange.request, METER)
+    while exchange.receive(reply) == MORE:
+        if source.draw(st.booleans()):
+            exchange.receive(reply)  # the line gives it twice
+        question = decode_frame(exchange.request.to_bytes())
+        reply = decode_frame(answer.following(question, METER, question.data[4]).to_bytes(2))
+    assert exchange.state == DONE
+    assert exchange.data() == BLOCK_DI + payload
+
+
+# ---- the meter's side --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "is_meant"),
+    [
+        (METER, True), (OTHER, False), (ANY_ADDRESS, True), ("AAAAAAAA9012", True),
+        ("AA3456789012", True), ("AAAAAAAAAA12", True), ("AAAAAAAA9013", False),
+        ("A23456789012", False), ("1234567890AA", False), ("12AAAA789012", False),
+        ("AA34AA789012", False), (BROADCAST, False), ("", False), ("AAAA", False),
+    ],
+)  # fmt: skip
+def test_a_meter_knows_whether_it_is_meant(address: str, is_meant: bool) -> None:
+    """Its full address, or AA pairs from the high end and the rest exact."""
+    assert is_addressed(address, METER) is is_meant
+
+
+def test_a_meter_refuses_with_the_bytes_of_its_function() -> None:
+    """One error byte, two low byte first for the security function."""
+    assert refused(Frame(METER, 0x11, b""), METER, 2) == Frame(METER, 0xD1, b"\x02")
+    assert refused(Frame(METER, 0x03, b""), METER, 0x0102) == Frame(METER, 0xC3, b"\x02\x01")
+    for control, code in ((0x11, 256), (0x11, -1), (0x03, 0x10000)):
+        with pytest.raises(CallerError, match="does not fit"):
+            refused(Frame(METER, control, b""), METER, code)
+
+
+@pytest.mark.parametrize("cut", [0, -1, 251])
+def test_a_part_has_a_byte_and_fits_into_a_frame(cut: int) -> None:
+    """With identifier and number."""
+    with pytest.raises(CallerError, match="a part has 1 to 250"):
+        Answer(BLOCK_DI, BLOCK, cut)
+    whole = Answer(BLOCK_DI, bytes(500), 250)
+    first = whole.first(Frame(METER, 0x11, BLOCK_DI), METER)
+    last = whole.following(Frame(METER, 0x12, BLOCK_DI + b"\x01"), METER, 1)
+    assert (first.control, len(first.data)) == (0xB1, 254)
+    assert (last.control, len(last.data)) == (0x92, 255)
+    for number in (0, -1, 2):
+        assert whole.following(Frame(METER, 0x12, BLOCK_DI), METER, number) is None
+
+
+def test_an_empty_answer_is_one_part() -> None:
+    """Nothing recorded: the identifier alone."""
+    reply = Answer(BLOCK_DI, b"").first(Frame(METER, 0x11, BLOCK_DI), METER)
+    assert reply == Frame(METER, 0x91, BLOCK_DI)

@@ -6,23 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.dlt645.controls import (
+    CONTROLS,
+    ERROR_BITS,
+    EVERYDAY,
+    FUNCTION_NAMES,
+    Function,
+    error_names,
+    function_name,
+    security_error_names,
+)
 from protocols.dlt645.frame import (
     BROADCAST,
     DATA_SIZE_MAX,
-    ERROR_BITS,
     FRAME_SIZE_MAX,
-    FUNCTION_NAMES,
     OVERHEAD,
     PREAMBLE_SIZE,
     Frame,
-    Function,
     address_bytes,
     decode_frame,
-    error_names,
     fault_at,
     frame_at,
     frame_size,
-    function_name,
     is_meter_address,
 )
 from protocols.errors import FrameError, LineError
@@ -260,8 +265,13 @@ def test_the_function_codes_are_those_of_the_2007_edition() -> None:
         "READ_ADDRESS": 0x13, "WRITE": 0x14, "WRITE_ADDRESS": 0x15, "FREEZE": 0x16,
         "CHANGE_RATE": 0x17, "CHANGE_PASSWORD": 0x18, "CLEAR_DEMAND": 0x19,
         "CLEAR_METER": 0x1A, "CLEAR_EVENTS": 0x1B, "RELAY": 0x1C, "TERMINAL": 0x1D,
+        "READ_1997": 0x01, "READ_MORE_1997": 0x02, "READ_AGAIN_1997": 0x03,
     }  # fmt: skip
-    assert set(FUNCTION_NAMES) == set(codes.values())
+    assert (
+        set(FUNCTION_NAMES)
+        == set(CONTROLS)
+        == {code for name, code in codes.items() if not name.endswith("1997")}
+    )
     assert function_name(0x91) == function_name(0xD1) == function_name(0x11) == "read"
     assert function_name(0xDC) == "relay control"
     assert {code: function_name(code) for code in range(0x13) if code not in FUNCTION_NAMES} == {
@@ -298,6 +308,29 @@ def test_the_error_bits_agree_with_the_vectors() -> None:
         assert code == BY_ID[name]["expected"]["err"]
         assert len(error_names(code)) == 1
         assert error_names(code)[0].startswith(said)
+
+
+def test_what_a_gateway_does_not_send_every_day() -> None:
+    """Clears, a new address, a new password: behind a permission of their own."""
+    assert set(CONTROLS) - set(EVERYDAY) == {0x15, 0x18, 0x19, 0x1A, 0x1B}
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (0x0000, ()),
+        (0x0001, ("other error",)),
+        (0x0002, ("recharged already",)),
+        (0x0008, ("identity authentication failed or expired",)),
+        (0x0060, ("purchase count wrong", "recharge exceeds the hoarding limit")),
+        (0x8180, ("address wrong", "meter suspended after too many failures",
+                  "setting password wrong")),
+        (0x4200, ("bit 9", "bit 14")),
+    ],
+)  # fmt: skip
+def test_the_security_error_is_read_bit_by_bit(code: int, said: tuple[str, ...]) -> None:
+    """Sixteen bits; those without a name keep their number."""
+    assert security_error_names(code) == said
 
 
 @pytest.mark.parametrize("address", ["123456789012", "000000000000", "999999999998"])
