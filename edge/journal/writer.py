@@ -31,6 +31,7 @@ RETRY_MS = 2_000  # between attempts on a disk that refused
 HOUSEKEEPING_MS = 60_000
 CROWDED = 0.8  # share of the journal's size above which acknowledged rows go early
 _DAY_MS = 86_400_000
+_NO_ROOM = "the space that is left is kept for acknowledgements"
 
 Result = TypeVar("Result")
 log = logging.getLogger("edge.journal")
@@ -166,8 +167,8 @@ class Writer:
         with self._wake:
             sets = list(self._held)
         try:
-            if self.trouble and not self._ballast.room() and not self._purge():
-                raise sqlite3.OperationalError(self.trouble)
+            if not self._ballast.room() and not self._purge(0.0):
+                raise sqlite3.OperationalError(self.trouble or _NO_ROOM)
             head = self.journal.append(sets)
         except sqlite3.Error as error:
             self._meet_trouble(error)
@@ -193,23 +194,22 @@ class Writer:
         self._retry_at = self._clock.boot_ms() + RETRY_MS
         self.journal.roll_back()
         self._ballast.release()
-        self._purge()
+        self._purge(0.0)
 
-    def _purge(self) -> int:
-        """Makes room from acknowledged rows; 0 when there is nothing to delete or no room to do
-        it."""
+    def _purge(self, fill: float) -> int:
+        """Makes room from acknowledged rows while the journal is fuller than `fill`; 0 when there
+        is nothing to delete or no room to do it."""
         try:
-            return self.journal.purge(
-                self._clock.utc_ms() - self._archive_ms, 0.0 if self.trouble else CROWDED
-            )
+            return self.journal.purge(self._clock.utc_ms() - self._archive_ms, fill)
         except sqlite3.Error as error:
             self.journal.roll_back()
-            log.error("purge_failed reason=%r", str(error))
+            if not self.trouble:  # which was told when it began, and is tried every RETRY_MS
+                log.error("purge_failed reason=%r", str(error))
             return 0
 
     def _keep_house(self) -> None:
         if not self.trouble:
-            self._purge()
+            self._purge(CROWDED)
             self._ballast.fill()
         self.fill = self.journal.fill()
 
@@ -220,10 +220,11 @@ class Ballast:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
+        self._is_kept = False  # told once, not at each attempt
 
     def fill(self) -> None:
         """Takes the space, if there is twice as much."""
-        if not self._size or self._path.exists() or self._free() < 2 * self._size:
+        if not self._size or self._is_there() or self._free() < 2 * self._size:
             return
         try:
             with self._path.open("wb") as file:
@@ -236,12 +237,21 @@ class Ballast:
         """Gives the space back, unless the disk refuses even that."""
         try:
             self._path.unlink(missing_ok=True)
+            self._is_kept = False
         except OSError as error:
-            log.warning("ballast_kept reason=%r", error.strerror)
+            if not self._is_kept:
+                log.warning("ballast_kept reason=%r", error.strerror)
+            self._is_kept = True
 
     def room(self) -> bool:
-        """Whether there is room beyond the space that is kept for acknowledgements."""
-        return self._free() > self._size
+        """Whether readings may take space: the ballast lies there, or as much is free besides."""
+        return not self._size or self._is_there() or self._free() > self._size
+
+    def _is_there(self) -> bool:
+        try:
+            return self._path.exists()
+        except OSError:
+            return False
 
     def _free(self) -> int:
         try:

@@ -23,7 +23,7 @@ from protocols.errors import LineError, RefusedError, UnsupportedError
 from protocols.modbus.exceptions import ILLEGAL_DATA_ADDRESS
 from protocols.modbus.model import Model, Register
 from protocols.modbus.plan import ReadPlan, Span, with_factors
-from protocols.modbus.values import decode_registers
+from protocols.modbus.values import Decoder, decode_registers
 from protocols.obis import Obis
 
 LATE_ANSWER_S = 0.5  # after a silent RTU unit: its answer may still come (DL/T 645's longest delay)
@@ -47,6 +47,7 @@ class ModbusDriver:
         wanted = tuple(one for one in model.registers if not codes or one.obis in codes)
         self._wanted_codes = {one.obis for one in wanted}
         self._registers = with_factors(model.registers, wanted)
+        self._decoder = Decoder(model, self._registers)
         self._holes = holes
         self._plan = self._new_plan(holes.holes)
         self._refused_spans: set[Span] = set()
@@ -63,7 +64,7 @@ class ModbusDriver:
                 self._holes.keep(self._plan.holes)
                 words.update((yield from self._try_again(line)))
         self._note_unsupported()
-        readings = decode_registers(self._model, self._registers, words)
+        readings = self._decoder.readings(words)
         return [reading for reading in readings if reading.obis in self._wanted_codes]
 
     def read(self, line: Line, obis: Obis, retries: int) -> Reads:
