@@ -64,6 +64,7 @@ class Deployment:
         names = pki.server_names(hosts or ())
         if not self.directory.exists():
             self.directory.mkdir(parents=True, mode=files.DIRECTORY_MODE)
+            files.sync_directory(self.directory.parent)
         with files.locked(self.directory):
             if self._ca.exists():
                 return self._add(tenant, gateways, names, now)
@@ -132,7 +133,7 @@ class Deployment:
             # The authority comes last: with it the deployment is one.
             for part in reversed(_PARTS):
                 (new / part).rename(self.directory / part)
-        files.sync_directory(self.directory)
+                files.sync_directory(self.directory)
         return [self._gateways / name for name in gateways]
 
     def _add(

@@ -3,6 +3,7 @@
 * A private file is never readable by another user, not even while it is being written.
 * A file that is replaced is whole at every moment: a power cut leaves the old one or the new one.
 * A new file never replaces an existing one: a key that is overwritten is a gateway that is lost.
+* A name is on the disk only once its directory is: whoever makes one, syncs both.
 """
 
 import fcntl
@@ -19,12 +20,15 @@ from protocols.errors import SettingError
 PRIVATE_MODE = 0o600
 PUBLIC_MODE = 0o644  # inside directories of 0700; the mode is for the copies that people make
 DIRECTORY_MODE = 0o700
+_PASSING = "."  # begins the name of a file that soon gets its own: such a name need not last
 
 
 def make_directory(path: Path) -> None:
-    """A new private directory; FileExistsError when something has the name."""
+    """A new private directory, on the disk when this returns; FileExistsError when something has
+    the name."""
     path.mkdir(mode=DIRECTORY_MODE)
     path.chmod(DIRECTORY_MODE)  # whatever the umask says
+    sync_directory(path.parent)
 
 
 def write_new(path: Path, content: bytes, mode: int = PUBLIC_MODE) -> None:
@@ -35,11 +39,13 @@ def write_new(path: Path, content: bytes, mode: int = PUBLIC_MODE) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    if not path.name.startswith(_PASSING):
+        sync_directory(path.parent)
 
 
 def replace(path: Path, content: bytes, mode: int = PUBLIC_MODE) -> None:
     """The file with new content, or as it was."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f"{_PASSING}{path.name}.{secrets.token_hex(4)}")
     try:
         write_new(beside, content, mode)
         beside.replace(path)

@@ -11,6 +11,7 @@ most for UNSYNCED_HOLD_MS; then they go with their quality.
 import logging
 import os
 import queue
+import sqlite3
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -105,6 +106,7 @@ class Session:
         self._paused_until = 0
         self._receipts_sent: dict[tuple[int, str], int] = {}
         self._stopping = threading.Event()
+        self._disk_refuses = False  # told once, not at each turn
         self._thread = threading.Thread(target=self._run, name="sync")
 
     # ---- life -----------------------------------------------------------------------------------
@@ -136,6 +138,13 @@ class Session:
         while not self._stopping.is_set():
             try:
                 self.turn()
+                self._disk_refuses = False
+            except (sqlite3.Error, OSError) as error:
+                # Nothing was acknowledged by it. The journal tells when the disk takes rows again.
+                if not self._disk_refuses:
+                    log.error("uplink_waits reason=%r", str(error))
+                self._disk_refuses = True
+                self._stopping.wait(1)
             except Exception:
                 # A fault of ours must not end the uplink for good; nothing was acknowledged by it.
                 log.exception("turn_failed")

@@ -2,10 +2,10 @@
 
     {"figure": …, "value": …, "unit": …, "limit": …, "ratio": …, "holds": …}
 
-`ratio` is value / limit; `holds` says whether the value is on the right side of the limit. Both are
-null for a figure that is told and has no limit. Comparisons (decode, ingest) run both sides in the
-same process, turn by turn, because these machines are shared. Exit code 0 when every figure holds,
-1 otherwise.
+`ratio` is value / limit, null for a limit of 0; `holds` says whether the value is on the right side
+of the limit. Both are null for a figure that is told and has no limit. Comparisons (decode, ingest)
+run both sides in the same process, turn by turn, because these machines are shared. Exit code 0
+when every figure holds, 1 otherwise.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import codec, gateway, ingest, line, modbus
+from tests.bench import codec, gateway, ingest, line, modbus, power
 
 
 class Limit(NamedTuple):
@@ -34,6 +34,7 @@ PARTS: dict[str, Callable[[], Iterator[tuple[str, float, str]]]] = {
     "modbus": modbus.measure,
     "envelope": codec.measure_envelope,
     "gateway": gateway.measure,
+    "power": power.measure,
     "ingest": ingest.measure,
 }
 LIMITS = {
@@ -48,6 +49,7 @@ LIMITS = {
     "gateway_cpu_per_reading": Limit(150, False),
     "gateway_disk_per_reading": Limit(150, False),
     "ingest_speed_over_executemany": Limit(0.5, True),
+    "power_cut_rows_lost_full": Limit(0, False),
 }
 
 
@@ -73,8 +75,9 @@ def _row(figure: str, value: float, unit: str) -> dict[str, object]:
     limit = LIMITS.get(figure)
     if limit is None:
         return {**row, "limit": None, "ratio": None, "holds": None}
+    ratio = round(value / limit.value, 3) if limit.value else None
     holds = value >= limit.value if limit.at_least else value <= limit.value
-    return {**row, "limit": limit.value, "ratio": round(value / limit.value, 3), "holds": holds}
+    return {**row, "limit": limit.value, "ratio": ratio, "holds": holds}
 
 
 if __name__ == "__main__":
