@@ -80,7 +80,7 @@ class OrderState:
 ORDER_STEPS = {
     OrderState.DRAFT: (OrderState.SIGNED,),
     OrderState.SIGNED: (OrderState.QUEUED,),
-    OrderState.QUEUED: (OrderState.PUBLISHED, OrderState.EXPIRED),
+    OrderState.QUEUED: (OrderState.PUBLISHED, OrderState.EXPIRED, OrderState.UNKNOWN),
     OrderState.PUBLISHED: (
         OrderState.RECEIVED,
         OrderState.VERIFIED,

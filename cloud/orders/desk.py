@@ -5,8 +5,9 @@
 * The counter is durable before the message leaves; counters of one gateway never go back.
 * An order waits as `queued` until the broker took it, also over a restart; the same sealed message
   is sent again, so the gateway sees one order.
-* Silence is a state: after expiry and a grace, an order that the gateway never verified is
-  `expired`, one that it did is `unknown`.
+* Silence is a state: after expiry and a grace, an order that certainly never left is `expired`,
+  and any other is `unknown`. Whether a queued order left is not kept on disk, so after a restart
+  it may have.
 * Watchers hear of a state only when it is durable.
 
 All of it runs in the writer's thread.
@@ -50,8 +51,6 @@ VALID_S_DEFAULT = 60
 OPEN_ORDERS_MAX = 1000  # not final yet; each ends by itself within VALID_S_MAX and the grace
 RECEIPT_GRACE_MS = 10_000  # how long after expiry a receipt may still be on its way
 RECEIPTS_TOLD_AGAIN = 64  # of a gateway that says hello or repeats itself
-# The gateway may have it, and may have carried it out: silence then is not known, never expired.
-_MAY_BE_AT_GATEWAY = (OrderState.PUBLISHED, OrderState.VERIFIED, OrderState.SENT)
 
 Watcher = Callable[[dict[str, Any]], None]
 
@@ -101,6 +100,7 @@ class Desk:
         self._publisher = publisher
         self._clock = clock
         self._sending: set[bytes] = set()  # handed to this connection, not yet taken by the broker
+        self._never_sent: set[bytes] = set()  # made since the start, handed to no connection yet
         self._watchers: dict[bytes, list[Watcher]] = {}
         self._news: list[tuple[bytes, dict[str, Any]]] = []
 
@@ -144,6 +144,7 @@ class Desk:
             expires_at,
         )
         self._watchers[order_id] = [watcher]
+        self._never_sent.add(order_id)
         self._orders.add(gateway, row)
         self._tell(row, OrderState.DRAFT, now, None, "")
         self._move(row, OrderState.SIGNED, now)
@@ -187,6 +188,7 @@ class Desk:
             if not self._publisher.publish_tracked(message, order.order_id):
                 return  # no connection: the next one starts here again, so the order stays
             self._sending.add(order.order_id)
+            self._never_sent.discard(order.order_id)
 
     def published(self, order_id: bytes) -> None:
         """The broker took the order's message."""
@@ -243,7 +245,10 @@ class Desk:
         """End the orders whose time and grace are over."""
         now = self._clock.utc_ms()
         for row in self._orders.overdue(now - RECEIPT_GRACE_MS):
-            end = OrderState.UNKNOWN if row.state in _MAY_BE_AT_GATEWAY else OrderState.EXPIRED
+            # The gateway may have it, and may have carried it out: then silence is not known.
+            is_here = row.order_id in self._never_sent
+            end = OrderState.EXPIRED if is_here else OrderState.UNKNOWN
+            self._never_sent.discard(row.order_id)
             self._store.begin()
             self._orders.keep_message(row.order_id, None)
             self._sending.discard(row.order_id)
@@ -266,6 +271,7 @@ class Desk:
         for order_id, event in self._news:
             if event["state"] == OrderState.DRAFT:
                 self._watchers.pop(order_id, None)
+                self._never_sent.discard(order_id)
         self._news.clear()
 
     def _move(

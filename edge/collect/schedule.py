@@ -8,6 +8,7 @@
 Pure: the caller brings both clocks.
 """
 
+IDLE_MS = 60_000  # how long nothing is due where nothing is scheduled
 JUMP_MS = 1_000  # a larger change of UTC against boot time is a clock jump
 
 
@@ -42,7 +43,8 @@ class Schedule:
 
     def next_in_ms(self, utc_ms: int) -> int:
         """Time until some task is due next, when none is due now."""
-        return min(period - utc_ms % period for period in self._periods.values())
+        waits = (period - utc_ms % period for period in self._periods.values())
+        return min(waits, default=IDLE_MS)  # a line may have no meters yet
 
     def _watch(self, utc_ms: int, boot_ms: int) -> None:
         offset = utc_ms - boot_ms

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import codec, gateway, ingest, line, modbus, power
+from tests.bench import codec, gateway, ingest, line, modbus, power, sim
 
 
 class Limit(NamedTuple):
@@ -35,6 +35,7 @@ PARTS: dict[str, Callable[[], Iterator[tuple[str, float, str]]]] = {
     "envelope": codec.measure_envelope,
     "gateway": gateway.measure,
     "power": power.measure,
+    "sim": sim.measure,
     "ingest": ingest.measure,
 }
 LIMITS = {
@@ -50,6 +51,8 @@ LIMITS = {
     "gateway_disk_per_reading": Limit(150, False),
     "ingest_speed_over_executemany": Limit(0.5, True),
     "power_cut_rows_lost_full": Limit(0, False),
+    "sim_faults_covered": Limit(1.0, True),
+    "sim_seconds_per_second": Limit(100, True),
 }
 
 

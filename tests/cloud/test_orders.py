@@ -261,6 +261,19 @@ def test_receipts_out_of_order_do_not_go_back(bench: Bench) -> None:
     assert bench.core.store.db.execute("SELECT count(*) FROM receipt").fetchone()[0] == 4
 
 
+def test_a_final_order_stays_as_it_is_in_the_store(bench: Bench) -> None:
+    """Nobody watches it any more, so only the rows show it: neither its state nor its events."""
+    bench.ask()
+    counter, order = bench.take_order()
+    db = bench.core.store.db
+    bench.handle(bench.gateway.receipt(order, counter, OrderState.DONE))
+    before = db.execute("SELECT * FROM order_event").fetchall()
+    for state in (OrderState.SENT, OrderState.REFUSED, OrderState.EXPIRED, OrderState.UNKNOWN):
+        bench.handle(bench.gateway.receipt(order, counter, state))
+        assert db.execute("SELECT state FROM meter_order").fetchall() == [("done",)]
+    assert db.execute("SELECT * FROM order_event").fetchall() == before
+
+
 def test_a_receipt_of_another_gateway_moves_nothing(tmp_path: Path) -> None:
     """Nor one with another counter, nor one for an order that is not ours."""
     world = World(tmp_path, ("gw1", "gw2"))
@@ -305,7 +318,8 @@ def test_silence_after_verification_is_unknown(bench: Bench, state: str) -> None
 
 
 def test_silence_is_noticed_at_the_start(bench: Bench) -> None:
-    """An order that expired while the service was down, queued and never sent, ends too."""
+    """An order that expired while the service was down ends too. Whether it had left before is not
+    kept, so nobody may say that it was not carried out."""
     bench.world.broker.is_up = False
     order_id = bench.ask()
     bench.restart()
@@ -315,7 +329,7 @@ def test_silence_is_noticed_at_the_start(bench: Bench) -> None:
     assert bench.world.broker.sent == []
     bench.sweep(0)
     row = bench.core.desk._orders.find(order_id)
-    assert row is not None and row.state == "expired"
+    assert row is not None and row.state == "unknown"
 
 
 def test_events_are_only_added(bench: Bench) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.collect.schedule import JUMP_MS, Schedule
+from edge.collect.schedule import IDLE_MS, JUMP_MS, Schedule
 from tests.edge.fakes import BOOT_MS, UTC_MS
 
 QUARTER_MS = 900_000
@@ -151,3 +151,10 @@ def test_an_overloaded_line_reads_all_its_meters_in_turn(sweep_ms: int) -> None:
         now += sweep_ms
     assert min(polls.values()) > 0, polls
     assert longest <= 2 * (len(names) * sweep_ms + 60_000), polls
+
+
+def test_a_line_without_meters_waits() -> None:
+    """Nothing is due there, and that is no fault."""
+    schedule = Schedule({})
+    assert schedule.due(1_000, 500) == []
+    assert schedule.next_in_ms(1_000) == IDLE_MS

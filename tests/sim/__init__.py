@@ -1,0 +1,1 @@
+"""Seeded worlds: the product on a virtual clock, with faults drawn from one seed."""

@@ -1,0 +1,232 @@
+"""How each fault strikes a world, and how all of them end."""
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hil.faults import Fault
+from hil.station import Station
+from protocols.readings import TimeQuality
+from tests.sim.broker import Link, Weather
+from tests.sim.machines import Machine
+from tests.sim.options import Strike, storm
+from tests.sim.scheduler import SECOND
+from tests.sim.stations import ModbusRtuStation
+from tests.sim.witness import DLT645_LATE_MS_MAX
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+STEPS_MAX = 40  # until a machine that is to crash does
+CRASH_IN_COMMIT = 0.6
+CRASH_IN_ORDER, CUT_AT_ORDER, CRASH_WHILE_FULL = 0.15, 0.25, 0.6
+# How late an answer may be, in ms. A DL/T 645 answer names its quantity, and may be of an earlier
+# sweep; a Modbus answer names nothing, so the driver waits LATE_ANSWER_S after each silence, and
+# what comes later still nobody can tell from the right one.
+LATE_MS = {False: (100, 400, 900, DLT645_LATE_MS_MAX), True: (100, 300, 450)}
+_ANSWER_FAULTS = ("late", "silent", "truncate", "checksum", "address", "noise_before",
+                  "noise_inside", "noise_after")  # fmt: skip
+
+
+class Strikes:
+    """Carries out the strikes of a world's options."""
+
+    def __init__(self, world: "World", chance: random.Random) -> None:
+        self._world = world
+        self._chance = chance
+        self._table: dict[str, Callable[[float], None]] = {
+            "gateway_power_cut": lambda size: self._crash(world.gateway, True),
+            "gateway_killed": lambda size: self._crash(world.gateway, False),
+            "gateway_stopped": lambda size: world.gateway.stop(),
+            "gateway_journal_damaged": self._damage,
+            "head_end_power_cut": lambda size: self._crash(world.head_end, True),
+            "head_end_killed": lambda size: self._crash(world.head_end, False),
+            "gateway_disk_full": lambda size: self._fill(world.gateway, size),
+            "head_end_disk_full": lambda size: self._fill(world.head_end, size),
+            "gateway_disk_error": lambda size: self._spoil(world.gateway, size),
+            "head_end_disk_error": lambda size: self._spoil(world.head_end, size),
+            "gateway_link_cut": lambda size: self._cut(world.gateway.link, True),
+            "gateway_link_half_open": lambda size: self._cut(world.gateway.link, False),
+            "head_end_link_cut": lambda size: self._cut(world.head_end.link, True),
+            "head_end_link_half_open": lambda size: self._cut(world.head_end.link, False),
+            "broker_down": self._stop_broker,
+            "broker_forgets": lambda size: world.broker.forget(),
+            "storm": self._storm,
+            "clock_forward": lambda size: self._set_clock(5_000 + round(size * 3_600_000)),
+            "clock_days_forward": lambda size: self._set_clock(3 * 86_400_000),
+            "clock_back": lambda size: self._set_clock(-5_000 - round(size * 3_600_000)),
+            "clock_unsynced": self._lose_time,
+            "adapter_unplugged": self._unplug,
+            "line_noise": self._make_noise,
+            "meter_faults": self._spoil_many,
+            "answers_late": lambda size: self._spoil_answers(size, "late"),
+            "meters_mixed_up": self._mix_up,
+            "meter_silent": self._silence,
+        }
+
+    def strike(self, one: Strike) -> None:
+        """Now."""
+        self._world.note("strike", one.name)
+        self._world.marks[one.name] += 1
+        self._table[one.name](one.size)
+
+    def heal(self) -> None:
+        """All faults end; what is down comes up by itself."""
+        world = self._world
+        world.is_healed = True
+        world.broker.is_up = True
+        world.broker.weather = Weather()
+        for machine in (world.gateway, world.head_end):
+            machine.process.fuse = -1
+            machine.disk.loses_journal = False
+            machine.disk.is_full = False
+            machine.disk.fails = 0
+        world.gateway.clock.error_ms = 0
+        world.gateway.clock.quality = TimeQuality.NTP
+        for bus in world.buses.values():
+            bus.faults = []
+            bus.misled = lambda station, data: station
+            if not bus.is_plugged:
+                bus.set_plugged(True)
+
+    def _later(self, seconds: float, undo: Callable[[], None]) -> None:
+        self._world.scheduler.after(
+            round(seconds * SECOND), lambda: None if self._world.is_healed else undo()
+        )
+
+    def _crash(self, machine: Machine, is_power_cut: bool) -> None:
+        if self._chance.random() < CRASH_IN_COMMIT:
+            machine.light_fuse(self._chance.randrange(3), is_power_cut, "commit")
+        else:
+            machine.light_fuse(self._chance.randrange(STEPS_MAX), is_power_cut)
+
+    def order_heard(self) -> None:
+        """A meter is asked what an order wants to know: a good moment to crash."""
+        if not self._world.is_healed and self._chance.random() < CRASH_IN_ORDER:
+            self._world.marks["crash_in_order"] += 1
+            self._world.gateway.light_fuse(self._chance.randrange(4), self._chance.random() < 0.5)
+
+    def order_given(self) -> None:
+        """The order is on its way to the broker: a good moment for a connection to break."""
+        world = self._world
+        if not world.is_healed and self._chance.random() < CUT_AT_ORDER:
+            world.marks["cut_at_order"] += 1
+            delay_s = self._chance.uniform(0, world.broker.weather.delay_ms * 4 / 1000)
+            self._later(delay_s, lambda: self._cut(world.head_end.link, False))
+
+    def _damage(self, size: float) -> None:
+        world = self._world
+        if size < 0.6:  # what the old journal said is still on its way when the new one begins
+            self._cut(world.head_end.link, False)
+        world.gateway.disk.loses_journal = True
+        self._later(4 * size, lambda: self._crash(world.gateway, True))
+
+    def _fill(self, machine: Machine, size: float) -> None:
+        machine.disk.is_full = True
+
+        def undo() -> None:
+            machine.disk.is_full = False
+
+        lasts_s = 5 + 40 * size
+        self._later(lasts_s, undo)
+        if self._chance.random() < CRASH_WHILE_FULL:
+            crash_s = lasts_s * self._chance.uniform(0.4, 0.95)
+            self._later(crash_s, lambda: self._crash(machine, self._chance.random() < 0.5))
+
+    def _spoil(self, machine: Machine, size: float) -> None:
+        machine.disk.fails = 1 + round(5 * size)
+
+    def _cut(self, link: Link | None, is_seen: bool) -> None:
+        if link is not None:
+            link.cut(is_seen)
+
+    def _stop_broker(self, size: float) -> None:
+        world = self._world
+        world.broker.is_up = False
+        for machine in (world.gateway, world.head_end):
+            self._cut(machine.link, True)
+
+        def undo() -> None:
+            world.broker.is_up = True
+
+        self._later(2 + 40 * size, undo)
+
+    def _storm(self, size: float) -> None:
+        world = self._world
+        world.broker.weather = storm(self._chance)
+
+        def undo() -> None:
+            world.broker.weather = world.options.weather
+
+        self._later(10 + 60 * size, undo)
+
+    def _set_clock(self, step_ms: int) -> None:
+        self._world.gateway.clock.error_ms += step_ms
+
+    def _lose_time(self, size: float) -> None:
+        clock = self._world.gateway.clock
+        clock.quality = self._chance.choice((TimeQuality.UNSYNCED, TimeQuality.RTC))
+
+        def undo() -> None:
+            clock.quality = TimeQuality.NTP
+            clock.error_ms = 0
+
+        self._later(20 + 100 * size, undo)
+
+    def _unplug(self, size: float) -> None:
+        bus = self._chance.choice(list(self._world.buses.values()))
+        bus.set_plugged(False)
+        self._later(1 + 30 * size, lambda: bus.set_plugged(True))
+
+    def _make_noise(self, size: float) -> None:
+        bus = self._chance.choice(list(self._world.buses.values()))
+        for _ in range(1 + round(20 * size)):
+            noise = self._chance.randbytes(self._chance.randint(1, 12))
+            self._later(self._chance.uniform(0, 20), lambda noise=noise: bus.make_noise(noise))
+
+    def _spoil_many(self, size: float) -> None:
+        for kind in self._chance.sample(_ANSWER_FAULTS, 3):
+            self._spoil_answers(size / 2, kind)
+
+    def _spoil_answers(self, size: float, kind: str) -> None:
+        bus = self._chance.choice(list(self._world.buses.values()))
+        if not bus.stations:
+            return
+        station = self._chance.choice(bus.stations)
+        late_ms = self._chance.choice(LATE_MS[isinstance(station, ModbusRtuStation)])
+        whose = station.name if kind == "late" else ""
+        rule = Fault(kind, whose, percent=round(10 + 60 * size), size=3, late_ms=late_ms)
+        bus.faults = [*bus.faults, rule]
+
+        def undo() -> None:
+            bus.faults = [one for one in bus.faults if one is not rule]
+
+        self._later(5 + 60 * size, undo)
+
+    def _mix_up(self, size: float) -> None:
+        bus = self._chance.choice(list(self._world.buses.values()))
+
+        def misled(station: Station, data: bytes) -> Station:
+            if self._chance.random() > 0.3 + 0.5 * size:
+                return station
+            kin = [one for one in bus.stations if type(one) is type(station)]
+            return self._chance.choice(kin)
+
+        bus.misled = misled
+
+        def undo() -> None:
+            bus.misled = lambda station, data: station
+
+        self._later(5 + 40 * size, undo)
+
+    def _silence(self, size: float) -> None:
+        bus = self._chance.choice(list(self._world.buses.values()))
+        if not bus.stations:
+            return
+        rule = Fault("silent", station=self._chance.choice(bus.stations).name)
+        bus.faults = [rule, *bus.faults]
+
+        def undo() -> None:
+            bus.faults = [one for one in bus.faults if one is not rule]
+
+        self._later(10 + 100 * size, undo)
