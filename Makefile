@@ -3,7 +3,7 @@
 # `exec`: the program is make's own child, so Ctrl-C and SIGTERM reach it, and make waits while it
 # cleans up. One that then ends with 0 makes make say nothing.
 PYTHON_IN_VENV := .venv/bin/python
-.PHONY: help demo test lint micropython bench lock clean
+.PHONY: help demo test lint accept micropython bench sim mutants lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,12 @@ lint: ## style, types and layers only
 	@scripts/venv.sh dev
 	@scripts/lint.sh
 
+accept: ## rewrite golden readings and the conformance table, on purpose
+	@scripts/venv.sh dev
+	@$(PYTHON_IN_VENV) -m tests.transcripts.captures
+	@$(PYTHON_IN_VENV) -m tests.transcripts.expected
+	@exec $(PYTHON_IN_VENV) -m tests.conformance.table
+
 micropython: ## the meter part on MicroPython: WebAssembly, Unix and Cortex-M3, and its stubs
 	@scripts/venv.sh dev
 	@scripts/micropython.sh
@@ -28,6 +34,14 @@ micropython: ## the meter part on MicroPython: WebAssembly, Unix and Cortex-M3, 
 bench: ## measure; ONLY=part measures one part
 	@scripts/venv.sh dev
 	@exec $(PYTHON_IN_VENV) tests/bench/run.py $(if $(ONLY),--only $(ONLY))
+
+mutants: ## plant faults in a copy, one by one: a test must catch each; ONLY=name begins the names
+	@scripts/venv.sh dev
+	@exec $(PYTHON_IN_VENV) -m tests.mutants.run $(if $(ONLY),--only $(ONLY))
+
+sim: ## seeded worlds with faults; SEEDS=how many (100), FIRST=the first seed (0)
+	@scripts/venv.sh dev
+	@exec $(PYTHON_IN_VENV) -m tests.sim.run --seeds $(or $(SEEDS),100) --first $(or $(FIRST),0)
 
 lock: ## resolve requirements/ again; UPGRADE=1 also moves to newer releases
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)

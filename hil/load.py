@@ -27,6 +27,7 @@ CYCLES_PER_DAY = (1, 8, 72, 900)  # a day, 3 h, 20 min and 96 s
 
 _PHASE_STEP = 20  # OBIS C of L2 = C of L1 + 20
 Shown = dict[tuple[int, int, int], int | None]
+Flow = tuple[float, float]  # active in W and reactive in var, positive towards the consumer
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class _Phase:
     waves: tuple[tuple[int, float, float], ...]  # cycles a day, amplitude in W, angle
     power_factor: float
     base_wh: tuple[float, ...]  # by tariff, on the day of installation
+
+    @property
+    def tangent(self) -> float:
+        """Reactive power by active power."""
+        return math.sqrt(1 - self.power_factor**2) / self.power_factor
 
     def power_w(self, day_ms: int) -> float:
         turn = math.tau * day_ms / DAY_MS
@@ -84,11 +90,28 @@ class Load:
         self._latest_ms = max(self._latest_ms, now_ms, EPOCH_MS)
         at, shown = self._cached
         if at != self._latest_ms:
-            local_ms = self._latest_ms + self._utc_offset_ms - EPOCH_MS
-            days, day_ms = divmod(local_ms, DAY_MS)
-            shown = self._energies(days, day_ms) | self._instants(day_ms)
+            shown = self._energies(self._latest_ms) | self._instants(self._latest_ms)
             self._cached = (self._latest_ms, shown)
         return shown
+
+    def mean_flows(self, begin_ms: int, end_ms: int) -> tuple[Flow, ...]:
+        """Mean flow of each phase between two moments of one local day, in ms since midnight."""
+        hours = (end_ms - begin_ms) / HOUR_MS
+        return tuple(
+            (mean_w, mean_w * phase.tangent)
+            for phase in self._phases
+            for mean_w in (phase.energy_wh(begin_ms, end_ms) / hours,)
+        )
+
+    def _local(self, at_ms: int) -> tuple[int, int]:
+        """Local days since the installation, and ms since midnight."""
+        return divmod(at_ms + self._utc_offset_ms - EPOCH_MS, DAY_MS)
+
+    def _flows(self, at_ms: int) -> tuple[Flow, ...]:
+        """The flow of each phase at a moment."""
+        day_ms = self._local(at_ms)[1]
+        powers = ((phase, phase.power_w(day_ms)) for phase in self._phases)
+        return tuple((power_w, power_w * phase.tangent) for phase, power_w in powers)
 
     def _today(self, phase: _Phase, day_ms: int) -> list[float]:
         """Energy in Wh by tariff since local midnight."""
@@ -98,7 +121,8 @@ class Load:
                 energies[rate] += phase.energy_wh(begin, min(end, day_ms))
         return energies
 
-    def _energies(self, days: int, day_ms: int) -> Shown:
+    def _energies(self, at_ms: int) -> Shown:
+        days, day_ms = self._local(at_ms)
         rows = [  # by phase, by tariff, in Wh
             [
                 base + days * whole + part
@@ -109,8 +133,7 @@ class Load:
             for phase, daily in zip(self._phases, self._daily, strict=True)
         ]
         active = self._by_tariff([1.0] * len(rows), rows)
-        tangents = [math.sqrt(1 - p.power_factor**2) / p.power_factor for p in self._phases]
-        reactive = self._by_tariff(tangents, rows)
+        reactive = self._by_tariff([phase.tangent for phase in self._phases], rows)
         apparent = self._by_tariff([1 / p.power_factor for p in self._phases], rows)
         nothing = [0] * len(active)
         shown: Shown = {}
@@ -141,15 +164,15 @@ class Load:
     def _floor(self, energy_wh: float) -> int:
         return int(energy_wh // self._step_wh) * self._step_wh * 1000
 
-    def _instants(self, day_ms: int) -> Shown:
-        turn = math.tau * day_ms / DAY_MS
+    def _instants(self, at_ms: int) -> Shown:
+        turn = math.tau * self._local(at_ms)[1] / DAY_MS
         rows = []
-        for phase, angle in zip(self._phases, self._angles, strict=False):
-            p_mw = _round(phase.power_w(day_ms), 100)
+        for (p_w, q_w), angle in zip(self._flows(at_ms), self._angles, strict=False):
+            p_mw = _round(p_w, 100)
             u_mv = _round(229 + 4 * math.sin(24 * turn + angle), 100)
-            i_ma = round(p_mw / (u_mv / 1000) / phase.power_factor)
-            s_mw = max(p_mw, _round(u_mv * i_ma / 1e6, 100))
-            q_mw = _round(math.sqrt(s_mw**2 - p_mw**2) / 1000, 100)
+            i_ma = round(1000 * math.hypot(p_w, q_w) / (u_mv / 1000))
+            s_mw = max(abs(p_mw), _round(u_mv * i_ma / 1e6, 100))
+            q_mw = _round(math.copysign(math.sqrt(s_mw**2 - p_mw**2), q_w) / 1000, 100)
             rows.append((u_mv, i_ma, p_mw, q_mw, s_mw, _ratio(p_mw, s_mw)))
         shown: Shown = {}
         for index in range(PHASES_MAX):

@@ -102,7 +102,9 @@ class Quantities:
         # first digit.
         full: int = (8 if item.form == SIGNED else 10) * 10 ** (2 * item.size - 1)
         step: int = 10 ** (item.scaler + 3)
-        return shown // step % full
+        size = abs(shown) // step % full
+        # Where an item has no room for a sign, the meter shows the size alone.
+        return -size if shown < 0 and item.form == SIGNED else size
 
     def _demand_values(
         self, items: tuple[Item, ...], at_ms: int | None

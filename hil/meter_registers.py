@@ -34,6 +34,14 @@ _CLOCK_LAYOUTS = {CLOCK: "%y%m%d0%w%H%M%S", DATE: "%y%m%d0%w", TIME: "%H%M%S"}  
 _TARIFFS = "04000204"
 _FIXED = (_TARIFFS,)  # the load's own, whatever a parameter says
 _PARAMETER_CLASS, _FREEZE_CLASS = 0x04, 0x05
+# Bits of the status words that say a power flows backwards: bit -> OBIS C of the power.
+_DIRECTION_BITS: dict[str, dict[int, int]] = {
+    "04000501": {4: 16, 5: 131},
+    "04000502": {0: 36, 1: 56, 2: 76, 4: 151, 5: 171, 6: 191},
+    "04000504": {6: 36},
+    "04000505": {6: 56},
+    "04000506": {6: 76},
+}
 # What a parameter says until it is written, in its last digit or its digits.
 DEFAULTS: dict[str, int | str] = {
     "04000103": 15,
@@ -78,6 +86,7 @@ class Registers:
         self._own_clock = own_clock
         self._clock = clock
         self._words = {_only_item(di).obis: word for di, word in words.items()}
+        self._directions = {_only_item(di).obis: bits for di, bits in _DIRECTION_BITS.items()}
         self._name = name
         self._refuses = frozenset(di.upper() for di in refuses)
         self._log = log
@@ -188,6 +197,10 @@ class Registers:
                 return known[obis]
         if obis in self._words:
             return self._words[obis]()
+        if obis in self._directions:
+            shown = self._quantities.shown()
+            bits = self._directions[obis].items()
+            return sum(1 << bit for bit, c in bits if (shown[c, 7, 0] or 0) < 0)
         if item.form == DIGITS:
             return self._name()
         if item.form == BITS:

@@ -102,8 +102,10 @@ class ModbusMeter:
         for factor in register.times:
             other = next(one for one in self.model.registers if one.name == factor)
             ratio *= self.digits(other, now_ms) * _step(other)
-        # A phase that is not fitted shows zero: a Modbus register cannot be empty.
-        return int(Fraction(shown or 0, 1000) / ratio / _step(register))
+        # A phase that is not fitted shows zero: a Modbus register cannot be empty. One without a
+        # sign shows the size alone.
+        digits = int(Fraction(shown or 0, 1000) / ratio / _step(register))
+        return abs(digits) if register.type.startswith("u") else digits
 
     def words(self, function: int, now_ms: int) -> dict[int, int]:
         """Address -> word of all that `function` reads, gaps included, all of one instant."""

@@ -1,6 +1,6 @@
 """What a world is made of: lines, meters and faults, read from one TOML file and checked.
 
-The rules below are the whole reference of the file. A wrong one gives a SettingError with one
+The rules are in `hil.scenario_rules`. A wrong one gives a SettingError with one
 sentence: which file, which key, which value, what is allowed.
 """
 
@@ -9,143 +9,53 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hil import cjt188_meter
-from hil.faults import KINDS
-from hil.load import PHASES_MAX, TARIFFS_MAX
-from hil.meter_clock import DRIFT_PPM_MAX
-from hil.meter_port import PREAMBLE_MAX
+from hil.scenario_rules import (
+    BLANK,
+    CJT188,
+    DLT645,
+    DLT645_1997,
+    FAULT_RULES,
+    FAULTS_MAX,
+    FEEDER_RULES,
+    FEEDERS_MAX,
+    GENERATION_RULES,
+    GENERATIONS_MAX,
+    LINE_RULES,
+    LINES_MAX,
+    METER_RULES,
+    METERS_MAX,
+    MODBUS,
+    RULES_BY_PROTOCOL,
+    THEFT_RULES,
+    THEFTS_MAX,
+)
 from protocols.cjt188 import settings as cjt188
-from protocols.dlt645.answers import CUT_SIZE, CUT_SIZE_MAX
-from protocols.dlt645.frame import is_meter_address
-from protocols.dlt645.relay import ACTION_BY_NAME
 from protocols.errors import SettingError
 from protocols.modbus.model import Model, read_model
-from protocols.settings import (
-    REQUIRED,
-    Rule,
-    choice,
-    flag,
-    matching,
-    read_table,
-    text,
-    texts,
-    whole,
-)
+from protocols.settings import Rule, read_table
 
-LINES_MAX = 64  # of one world: one thread each
-METERS_MAX = 1024
-FAULTS_MAX = 64
-DLT645 = "dlt645-2007"
-DLT645_1997 = "dlt645-1997"
-MODBUS = "modbus"
-CJT188 = "cjt188"
-BLANK = "blank"  # as a register's value: FF fill
-_DIGITS = "0123456789"
-BAUDS = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
-
-
-def _is_identifier(value: str) -> bool:
-    return len(value) == 8 and all(digit in "0123456789ABCDEFabcdef" for digit in value)
-
-
-def _is_password(value: str) -> bool:
-    level, _, digits = value.partition(":")
-    return len(level) == 1 and len(digits) == 6 and all(one in _DIGITS for one in level + digits)
-
-
-def _models() -> tuple[str, ...]:
-    found = files("protocols").joinpath("meter_models").iterdir()
-    return tuple(sorted(Path(one.name).stem for one in found if one.name.endswith(".toml")))
-
-
-LINE_RULES = (
-    text("id", REQUIRED, "the line's name"),
-    text("link", REQUIRED, "path of the tty for the agent, relative to the file"),
-    choice("baud", BAUDS, 2400, "bit rate; a byte takes 11 bits"),
-    flag("paced", True, "real wire time and response delays; false: everything at once"),
-    flag("echo", False, "the adapter returns the agent's own bytes"),
-    whole("turnaround_ms", 0, 1000, 0, "a request sooner than this after a reply is lost"),
-    whole("seed", 0, 2**32, 0, "of the line's faults"),
-)
-_ANY_METER_RULES = (
-    text("line", REQUIRED, "id of the line that it stands on"),
-    choice("protocol", (DLT645, DLT645_1997, MODBUS, CJT188), REQUIRED, "what it speaks"),
-    whole("response_delay_ms", 0, 60_000, 40, "silence before its answer; the standard: 20 to 500"),
-)
-_METER_RULES = (
-    *_ANY_METER_RULES,
-    choice("phases", tuple(range(1, PHASES_MAX + 1)), 3, "phases fitted, from the first"),
-    whole("seed", 0, 2**32, 1, "of its load; meters of one seed show the same values"),
-    whole("power_min_w", 1, 20_000, 200, "lowest power of a phase"),
-    whole("power_max_w", 2, 20_000, 3000, "highest power of a phase"),
-)
-_ADDRESS_RULES = (
-    matching(
-        "address", is_meter_address, "12 digits, not all 9", REQUIRED, "its number on the line"
-    ),
-    whole("tariffs", 0, TARIFFS_MAX, TARIFFS_MAX, "rates that it keeps"),
-    whole("cut", 1, CUT_SIZE_MAX, CUT_SIZE, "payload bytes of one reply; more go in parts"),
-    whole("utc_offset_min", -720, 840, 0, "its clock minus UTC, in minutes"),
-)
-_DLT645_RULES = (
-    *_METER_RULES,
-    *_ADDRESS_RULES,
-    whole("preamble", 0, PREAMBLE_MAX, 4, "FE bytes before its answer"),
-    texts("refuses", _is_identifier, "identifiers of 8 hex digits", (), "answered with ERR 02"),
-    whole("clock_offset_s", -86_400, 86_400, 0, "how far its clock is off at the start"),
-    whole(
-        "clock_drift_ppm", -DRIFT_PPM_MAX, DRIFT_PPM_MAX, 0, "how fast that grows, in millionths"
-    ),
-    texts(
-        "passwords",
-        _is_password,
-        "a level, a colon and six digits, such as '2:123456'",
-        (),
-        "without any, nobody may change anything",
-    ),
-    texts(
-        "relay_actions",
-        ACTION_BY_NAME.__contains__,
-        "actions (" + ", ".join(ACTION_BY_NAME) + ")",
-        (),
-        "what a password may do with its relay",
-    ),
-)
-_DLT645_1997_RULES = (
-    *_METER_RULES,
-    *_ADDRESS_RULES,
-    whole("preamble", 0, PREAMBLE_MAX, 0, "FE bytes before its answer"),
-    flag("echoes_wildcard", False, "an AA address comes back as it was asked"),
-    flag("answers_broadcast", False, "it answers reads at 99..99"),
-    flag("has_separators", False, "AA behind each item of a block"),
-)
-_MODBUS_RULES = (
-    *_METER_RULES,
-    whole("unit", 1, 247, REQUIRED, "its number on the line"),
-    choice("model", _models(), REQUIRED, "its register map"),
-)
-_CJT188_RULES = (
-    *_ANY_METER_RULES,
-    *cjt188.RULES,
-    whole("preamble", 0, cjt188_meter.PREAMBLE_MAX, 4, "FE bytes before its answer"),
-    whole("hourly", 0, 100_000, 12, "hundredths of a m3, and of a kWh, that it counts in an hour"),
-)
-RULES_BY_PROTOCOL = {
-    DLT645: _DLT645_RULES,
-    DLT645_1997: _DLT645_1997_RULES,
-    MODBUS: _MODBUS_RULES,
-    CJT188: _CJT188_RULES,
-}
-FAULT_RULES = (
-    text("line", REQUIRED, "id of the line"),
-    choice("kind", KINDS, REQUIRED, "what happens to an answer"),
-    text("station", "", "address or unit of the meter; without it, every one"),
-    whole("percent", 1, 100, 100, "of the answers"),
-    whole("count", 1, 1_000_000, None, "answers until it is spent; without it, no end"),
-    whole("size", 1, 200, 3, "bytes of noise, or bytes cut off"),
-    whole("late_ms", 1, 600_000, 2000, "how late a late answer is"),
-)
-
+__all__ = [
+    "BLANK",
+    "CJT188",
+    "DLT645",
+    "DLT645_1997",
+    "FAULT_RULES",
+    "FEEDER_RULES",
+    "GENERATION_RULES",
+    "LINE_RULES",
+    "MODBUS",
+    "RULES_BY_PROTOCOL",
+    "THEFT_RULES",
+    "MeterPlan",
+    "Scenario",
+    "Settings",
+    "find_scenario",
+    "read_scenario",
+    "shipped_scenarios",
+]
+SHIPPED = "scenarios"  # folder of the package
+SEED_STEP = 1_000_003  # how far one step of a world's seed moves every seed in it
+SEEDS = 2**32 + 1
 Settings = dict[str, Any]
 
 
@@ -170,10 +80,47 @@ class Scenario(NamedTuple):
     lines: list[Settings]
     meters: list[MeterPlan]
     faults: list[Settings]
+    feeders: list[Settings]
+    generations: list[Settings]
+    thefts: list[Settings]
+
+    def electric(self) -> dict[str, MeterPlan]:
+        """The meters of electricity as LINE/NUMBER, in the order of the file."""
+        plans = [plan for plan in self.meters if plan.settings["protocol"] != CJT188]
+        return {f"{plan.settings['line']}/{plan.name}": plan for plan in plans}
+
+    def members(self, feeder: Settings) -> list[str]:
+        """The meters behind a feeder's totaliser. A whole line stands for all of its meters except
+        totalisers."""
+        totalisers = [one["meter"] for one in self.feeders]
+        return [
+            name
+            for name, plan in self.electric().items()
+            if name in feeder["behind"]
+            or (plan.settings["line"] in feeder["behind"] and name not in totalisers)
+        ]
 
 
-def read_scenario(path: Path) -> Scenario:
-    """The world in the file at `path`; SettingError with one sentence when it is none."""
+def shipped_scenarios() -> dict[str, Path]:
+    """The worlds that come with this package, by file name."""
+    folder = Path(str(files("hil").joinpath(SHIPPED)))
+    return {path.name: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_scenario(name: Path) -> tuple[Path, Path]:
+    """The world file that `name` means, and the folder of its ttys: a path as it is, else a shipped
+    one, whose ttys come into the current folder."""
+    if not name.is_file() and str(name) in shipped_scenarios():
+        return shipped_scenarios()[str(name)], Path.cwd()
+    return name, name.parent
+
+
+def read_scenario(path: Path, seed: int = 0, links: Path | None = None) -> Scenario:
+    """The world in the file at `path`; SettingError with one sentence when it is none.
+
+    `seed` moves every seed of the world, 0 leaves them; `links` is the folder of the ttys, without
+    it the file's own.
+    """
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)
@@ -181,20 +128,35 @@ def read_scenario(path: Path) -> Scenario:
         raise SettingError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path}: is not TOML: {error}") from None
+    allowed = ("line", "meter", "fault", "feeder", "generation", "theft")
     for key in table:
-        if key not in ("line", "meter", "fault"):
-            raise SettingError(f"{path}: unknown key {key!r}; allowed are line, meter, fault")
-    lines = [
-        read_table(row, LINE_RULES, where)
-        for row, where in _rows(table, path, "line", 1, LINES_MAX)
-    ]
-    meters = [_meter(row, where) for row, where in _rows(table, path, "meter", 0, METERS_MAX)]
-    faults = [
-        read_table(row, FAULT_RULES, where)
-        for row, where in _rows(table, path, "fault", 0, FAULTS_MAX)
-    ]
-    scenario = Scenario(path.parent.resolve(), str(path), lines, meters, faults)
+        if key not in allowed:
+            raise SettingError(f"{path}: unknown key {key!r}; allowed are {', '.join(allowed)}")
+
+    def rows(name: str, rules: tuple[Rule, ...], most: int, least: int = 0) -> list[Settings]:
+        return [read_table(row, rules, at) for row, at in _rows(table, path, name, least, most)]
+
+    scenario = Scenario(
+        (links or path.parent).resolve(),
+        str(path),
+        rows("line", LINE_RULES, LINES_MAX, 1),
+        [_meter(row, where) for row, where in _rows(table, path, "meter", 0, METERS_MAX)],
+        rows("fault", FAULT_RULES, FAULTS_MAX),
+        rows("feeder", FEEDER_RULES, FEEDERS_MAX),
+        rows("generation", GENERATION_RULES, GENERATIONS_MAX),
+        rows("theft", THEFT_RULES, THEFTS_MAX),
+    )
     _check_together(scenario)
+    _check_network(scenario)
+    for settings in (
+        *scenario.lines,
+        *(meter.settings for meter in scenario.meters),
+        *scenario.generations,
+    ):
+        if "seed" in settings:
+            settings["seed"] = (settings["seed"] + seed * SEED_STEP) % SEEDS
+        if settings.get("profile"):
+            settings["profile"] = path.parent.resolve() / settings["profile"]
     return scenario
 
 
@@ -212,7 +174,7 @@ def _meter(row: object, where: str) -> MeterPlan:
     registers = _registers(table.pop("registers", {}), where)
     protocol = table.get("protocol")
     known = protocol if isinstance(protocol, str) else ""
-    rules: tuple[Rule, ...] = RULES_BY_PROTOCOL.get(known, _METER_RULES)
+    rules: tuple[Rule, ...] = RULES_BY_PROTOCOL.get(known, METER_RULES)
     if known not in RULES_BY_PROTOCOL:  # say what is wrong with the protocol, not with its keys
         table = {key: value for key, value in table.items() if key == "protocol"}
         rules = tuple(rule for rule in rules if rule.name == "protocol")
@@ -276,3 +238,59 @@ def _check_together(scenario: Scenario) -> None:
 def _unknown_line(where: str, line: str, ids: list[str]) -> str:
     words = ", ".join(repr(one) for one in ids)
     return f"{where}: line = {line!r} is not allowed; it must be one of {words}"
+
+
+def _check_network(scenario: Scenario) -> None:
+    meters = scenario.electric()
+    for name, rows in (
+        ("feeder", scenario.feeders),
+        ("generation", scenario.generations),
+        ("theft", scenario.thefts),
+    ):
+        for number, row in enumerate(rows, 1):
+            where = f"{scenario.where}: {name} {number}: meter = {row['meter']!r}"
+            if row["meter"] not in meters:
+                raise SettingError(
+                    f"{where} is not allowed; it must be a meter of electricity as LINE/NUMBER"
+                )
+            if name != "theft" and [one["meter"] for one in rows].count(row["meter"]) > 1:
+                raise SettingError(f"{where} stands twice; it must differ")
+    behind: list[str] = []
+    for number, feeder in enumerate(scenario.feeders, 1):
+        where = f"{scenario.where}: feeder {number}"
+        _check_feeder(scenario, feeder, where)
+        members = scenario.members(feeder)
+        if not members:
+            raise SettingError(f"{where}: no meter stands behind {feeder['meter']}")
+        for one in members:
+            if one in behind:
+                raise SettingError(f"{where}: {one} stands behind another totaliser already")
+        behind += members
+    for number, theft in enumerate(scenario.thefts, 1):
+        where = f"{scenario.where}: theft {number}"
+        if theft["phase"] > meters[theft["meter"]].settings["phases"]:
+            raise SettingError(f"{where}: phase = {theft['phase']}: the meter has no such phase")
+        if theft["begin"] and theft["end"] and theft["end"] <= theft["begin"]:
+            raise SettingError(f"{where}: end = {theft['end']} must be after its begin")
+
+
+def _check_feeder(scenario: Scenario, feeder: Settings, where: str) -> None:
+    meters = scenario.electric()
+    lines = [line["id"] for line in scenario.lines]
+    totalisers = [one["meter"] for one in scenario.feeders]
+    for one in feeder["behind"]:
+        if one not in lines and (one not in meters or one in totalisers):
+            raise SettingError(
+                f"{where}: behind = {one!r} is not allowed; it must be the id of a line, or a "
+                "meter as LINE/NUMBER that is no totaliser"
+            )
+    settings = meters[feeder["meter"]].settings
+    if settings["profile"] or feeder["meter"] in [one["meter"] for one in scenario.generations]:
+        raise SettingError(
+            f"{where}: {feeder['meter']} must not have a profile or a plant of its own"
+        )
+    if feeder["ct_ratio"] > 1 and settings["protocol"] == MODBUS:
+        raise SettingError(
+            f"{where}: ct_ratio = {feeder['ct_ratio']} is not allowed for a Modbus meter; fix the "
+            "ratio's register in its registers instead"
+        )

@@ -21,7 +21,16 @@ from hil.meter import Dlt645Meter
 from hil.meter_1997 import Dlt645Meter1997
 from hil.meter_port import MeterPort
 from hil.modbus_station import ModbusMeter, ModbusStation
-from hil.scenario import BLANK, CJT188, DLT645_1997, MeterPlan, Scenario, Settings, read_scenario
+from hil.network import Network, Truth
+from hil.scenario import (
+    BLANK,
+    DLT645_1997,
+    MeterPlan,
+    Scenario,
+    Settings,
+    find_scenario,
+    read_scenario,
+)
 from protocols.cjt188.settings import read_dialect
 from protocols.dlt645.relay import ACTION_BY_NAME, RelayTerms
 from protocols.errors import BusbarError, SettingError
@@ -42,7 +51,8 @@ class World:
     """Builds everything at once; `start` and `stop` as often as `with` does: once.
 
     `clock` gives UTC ms; `log` gets one record for each value that a meter answered. The lines are
-    in `lines` by id and the meters in `meters` by (line id, address or unit), for tests to reach.
+    in `lines` by id, the meters in `meters` by (line id, address or unit) and the loads of the
+    electric ones in `loads` by LINE/NUMBER, for tests to reach.
     """
 
     def __init__(
@@ -53,9 +63,13 @@ class World:
         self.lines: dict[str, Line] = {}
         self._stations: list[tuple[ModbusStation, Line]] = []
         self._stack = ExitStack()
+        self._clock = clock
+        self._network = Network(scenario)
+        self.loads = {name: self._network.load(name) for name in scenario.electric()}
         for number, plan in enumerate(scenario.meters, 1):
             line_log = _with_line(log, plan.settings["line"])
-            meter = _build_meter(plan, clock, line_log)
+            load = self.loads.get(f"{plan.settings['line']}/{plan.name}")
+            meter = _build_meter(plan, load, clock, line_log)
             _pin(meter, plan, f"{scenario.where}: meter {number}")
             self.meters[plan.settings["line"], plan.name] = meter
         for settings in scenario.lines:
@@ -86,6 +100,8 @@ class World:
 
     def start(self) -> None:
         """Opens every line and serves every meter; what began is ended again when one fails."""
+        for load in self.loads.values():
+            load.shown(self._clock())  # the past is added up now, not before a meter's first answer
         with ExitStack() as stack:
             for line in self.lines.values():
                 stack.enter_context(line)
@@ -113,10 +129,16 @@ class World:
             totals[line_id] = asdict(one) | {"busy_s": one.busy_s}
         return totals
 
+    def truth(self, begin_ms: int, end_ms: int) -> dict[str, Truth]:
+        """By LINE/NUMBER, see `Network.truth`."""
+        return self._network.truth(begin_ms, end_ms)
 
-def _build_meter(plan: MeterPlan, clock: Callable[[], int], log: Log | None) -> Meter:
+
+def _build_meter(
+    plan: MeterPlan, load: Load | None, clock: Callable[[], int], log: Log | None
+) -> Meter:
     settings = plan.settings
-    if settings["protocol"] == CJT188:
+    if load is None:
         return Cjt188Meter(
             settings["address"],
             read_dialect(settings, plan.name),
@@ -126,15 +148,11 @@ def _build_meter(plan: MeterPlan, clock: Callable[[], int], log: Log | None) -> 
             preamble=settings["preamble"],
             log=log,
         )
-    power = (settings["power_min_w"], settings["power_max_w"])
     delay_s = settings["response_delay_ms"] / 1000
-    seed, phases = settings["seed"], settings["phases"]
     if plan.model is not None:
-        load = Load(seed, phases, 0, power_w=power, energy_step_wh=1)
         unit = settings["unit"]
         return ModbusMeter(unit, plan.model, load, clock, response_delay_s=delay_s, log=log)
     offset_ms = settings["utc_offset_min"] * 60_000
-    load = Load(seed, phases, settings["tariffs"], power_w=power, utc_offset_ms=offset_ms)
     if settings["protocol"] == DLT645_1997:
         habits = ("echoes_wildcard", "answers_broadcast", "has_separators")
         return Dlt645Meter1997(
@@ -188,9 +206,13 @@ def _with_line(log: Log | None, line_id: str) -> Log | None:
     return lambda record: log({"line": line_id} | record)
 
 
-def run(config: Path, log_path: Path | None = None, die_with_parent: bool = False) -> int:
-    """Runs the world of `config` until SIGTERM (0), Ctrl-C (KeyboardInterrupt) or a line that broke
-    down (1). Prints a JSON line when it is ready, and one with the totals at the end.
+def run(
+    name: Path, log_path: Path | None = None, die_with_parent: bool = False, seed: int = 0
+) -> int:
+    """Runs the world of a file or a shipped one, its seeds moved by `seed`, until SIGTERM (0),
+    Ctrl-C (KeyboardInterrupt) or a line that broke down (1). Prints a JSON line with its ttys when
+    it is ready, and one at the end: the lines' totals and, of the time in between, the truth behind
+    each meter that follows a course.
 
     SettingError for a wrong file, before anything is opened.
     """
@@ -198,13 +220,15 @@ def run(config: Path, log_path: Path | None = None, die_with_parent: bool = Fals
         bind_to_parent()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    scenario = read_scenario(config)
+    path, links_folder = find_scenario(name)
+    scenario = read_scenario(path, seed, links_folder)
     with ExitStack() as stack:
         file = stack.enter_context(log_path.open("a", buffering=1)) if log_path else None
         world = World(scenario, log=_file_log(file) if file else None)
         world.start()
         stack.callback(world.stop)
         links = {line_id: str(line.link) for line_id, line in world.lines.items()}
+        begin_ms = utc_ms()
         _print({"ready": True, "lines": links})
         try:
             while world.is_alive() and not ended.wait(WATCH_INTERVAL_S):
@@ -212,7 +236,11 @@ def run(config: Path, log_path: Path | None = None, die_with_parent: bool = Fals
         finally:
             alive = world.is_alive()
             if alive:
-                _print({"lines": world.statistics()})
+                totals: dict[str, object] = {"lines": world.statistics()}
+                truth = world.truth(begin_ms, utc_ms())
+                if truth:
+                    totals["truth"] = {name: one._asdict() for name, one in truth.items()}
+                _print(totals)
     return 0 if alive else 1
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.bench_kit.plugin"]  # --bench, --bench-file, needs(…), the fixture `bench`
+
 REQUIRE_ALL = os.environ.get("BUSBAR_REQUIRE_ALL") == "1"
 
 # A slow shared machine is no fault of the code under test. Where everything is required, the

@@ -37,6 +37,9 @@ WORLD_TABLES = {
         f"world.toml [meter ({name})]": rules
         for name, rules in hil.scenario.RULES_BY_PROTOCOL.items()
     },
+    "world.toml [feeder]": hil.scenario.FEEDER_RULES,
+    "world.toml [generation]": hil.scenario.GENERATION_RULES,
+    "world.toml [theft]": hil.scenario.THEFT_RULES,
     "world.toml [fault]": hil.scenario.FAULT_RULES,
 }
 MODEL_TABLES = {

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import codec, gateway, ingest, line, modbus, power, sim
+from tests.bench import codec, gateway, ingest, line, modbus, pacing, power, sim
 
 
 class Limit(NamedTuple):
@@ -28,6 +28,7 @@ class Limit(NamedTuple):
 
 
 PARTS: dict[str, Callable[[], Iterator[tuple[str, float, str]]]] = {
+    "pacing": pacing.measure,
     "line": line.measure,
     "decode": codec.measure_decode,
     "encode": codec.measure_encode,

@@ -27,6 +27,15 @@ def test_the_ranges_are_those_of_a_set(pieces: list[tuple[int, int]]) -> None:
     assert [n for n in range(70) if n in ledger] == sorted(naive)
 
 
+def test_a_hole_of_one_stays_a_hole() -> None:
+    """The smallest hole, right behind all that is stored: what is lost there would count as had."""
+    ledger = Ledger([(1, 3)])
+    ledger.add(5, 6)
+    assert ledger.ranges() == [(1, 3), (5, 6)]
+    assert ledger.contiguous() == 3
+    assert ledger.missing(6) == [(4, 4)]
+
+
 @given(RUNS, st.integers(0, 70))
 def test_what_is_missing_is_the_rest(pieces: list[tuple[int, int]], head: int) -> None:
     """Missing ranges and stored ones together are 1..head."""

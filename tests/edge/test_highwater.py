@@ -1,5 +1,6 @@
 """The order counter's mark outlives torn and corrupt copies."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,17 @@ def test_a_disk_that_refuses_raises_nothing_in_memory(
     with pytest.raises(OSError, match="No space"):
         mark.raise_to(8)
     assert mark.value == 0
+
+
+def test_a_copy_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each copy fsync, then rename, then fsync of the folder: no power cut takes the mark."""
+    steps: list[str] = []
+    sync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (steps.append("rename"), rename(self, to))[1]
+    )
+    HighWater(tmp_path).raise_to(7)
+    assert steps == ["sync", "rename", "sync"] * len(COPIES)

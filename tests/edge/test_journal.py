@@ -86,6 +86,15 @@ def test_append_tells_the_highest_sequence(journal: Journal) -> None:
     assert journal.head() == 3
 
 
+def test_a_commit_waits_for_the_disk(journal: Journal) -> None:
+    """FULL: in WAL mode NORMAL does not sync a commit, and a power cut takes it back."""
+    pragmas = {
+        name: journal._db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("synchronous", "journal_mode")
+    }
+    assert pragmas == {"synchronous": 2, "journal_mode": "wal"}
+
+
 def test_the_file_is_for_its_owner_only(journal: Journal) -> None:
     """Consumption shows when people are at home."""
     assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hil.load import EPOCH_MS, HOUR_MS
+from hil.modbus_station import ModbusMeter
 from hil.scenario import Scenario, read_scenario
 from hil.world import World
 from protocols.errors import SettingError
@@ -11,6 +13,13 @@ from protocols.errors import SettingError
 LINE = '[[line]]\nid = "l1"\nlink = "tty1"\n'
 METER = '[[meter]]\nline = "l1"\nprotocol = "dlt645-2007"\naddress = "000000000161"\n'
 UNIT = '[[meter]]\nline = "l1"\nprotocol = "modbus"\nunit = 17\nmodel = "chint-dtsu666"\n'
+FEEDER = '[[feeder]]\nmeter = "l1/000000000161"\nbehind = ["l1"]\n'
+PLANT = '[[generation]]\nmeter = "l1/000000000161"\n'
+THEFT = '[[theft]]\nmeter = "l1/000000000161"\nkind = "bypass"\n'
+WATER = (
+    '[[meter]]\nline = "l1"\nprotocol = "cjt188"\naddress = "00000000000161"\n'
+    'meter_type = "cold-water"\n'
+)
 FAULT = '[[fault]]\nline = "l1"\nkind = "late"\n'
 
 
@@ -55,7 +64,7 @@ def test_a_world_is_built_as_the_file_says(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("", "[[line]] must stand 1 to 64 times"),
-        ("lines = 1\n", "unknown key 'lines'; allowed are line, meter, fault"),
+        ("lines = 1\n", "unknown key 'lines'; allowed are line, meter, fault, feeder"),
         ("[[line]\n", "is not TOML"),
         (LINE + "baud = 1234\n", "line 1: baud = 1234 is not allowed; it must be one of 300"),
         (LINE + "speed = 1\n", "line 1: unknown key 'speed'"),
@@ -78,6 +87,43 @@ def test_a_world_is_built_as_the_file_says(tmp_path: Path) -> None:
         (LINE + UNIT.replace("17", "0"), "unit = 0 is not allowed; it must be a whole number"),
         (LINE + FAULT.replace("late", "odd"), "fault 1: kind = 'odd' is not allowed"),
         (LINE + FAULT.replace("l1", "l2"), "fault 1: line = 'l2' is not allowed"),
+        (LINE + METER + UNIT + FEEDER + "ratio = 2\n", "feeder 1: unknown key 'ratio'"),
+        (LINE + UNIT + FEEDER, "feeder 1: meter = 'l1/000000000161' is not allowed; it must be"),
+        (LINE + METER + UNIT + FEEDER + FEEDER, "meter = 'l1/000000000161' stands twice"),
+        (LINE + METER + FEEDER, "feeder 1: no meter stands behind l1/000000000161"),
+        (LINE + METER + UNIT + FEEDER.replace('["l1"]', '["l2"]'), "behind = 'l2' is not allowed"),
+        (
+            LINE + METER + UNIT + FEEDER.replace('["l1"]', '["l1/000000000161"]'),
+            "behind = 'l1/000000000161' is not allowed",
+        ),
+        (
+            LINE
+            + METER
+            + METER.replace("161", "162")
+            + UNIT
+            + FEEDER
+            + FEEDER.replace("161", "162"),
+            "feeder 2: l1/17 stands behind another totaliser already",
+        ),
+        (
+            LINE + METER + UNIT + FEEDER.replace("000000000161", "17") + "ct_ratio = 2\n",
+            "feeder 1: ct_ratio = 2 is not allowed for a Modbus meter",
+        ),
+        (LINE + METER + UNIT + FEEDER + PLANT, "must not have a profile or a plant of its own"),
+        (LINE + METER + PLANT + PLANT, "generation 1: meter = 'l1/000000000161' stands twice"),
+        (LINE + METER + PLANT + "peak_w = 0\n", "generation 1: peak_w = 0 is not allowed"),
+        (LINE + WATER + THEFT.replace("161", "00161"), "it must be a meter of electricity"),
+        (LINE + METER + THEFT.replace("bypass", "luck"), "theft 1: kind = 'luck' is not allowed"),
+        (LINE + METER + "phases = 1\n" + THEFT + "phase = 2\n", "the meter has no such phase"),
+        (LINE + METER + THEFT + "percent = 101\n", "theft 1: percent = 101 is not allowed"),
+        (LINE + METER + THEFT + "begin = 2026-03-01T00:00:00\n", "a full quarter of an hour"),
+        (LINE + METER + THEFT + "begin = 2026-03-01T00:07:00Z\n", "a full quarter of an hour"),
+        (LINE + METER + THEFT + "begin = 2024-03-01T00:00:00Z\n", "a full quarter of an hour"),
+        (
+            LINE + METER + THEFT + "begin = 2026-03-02T00:00:00Z\nend = 2026-03-01T00:00:00Z\n",
+            "theft 1: end = 2026-03-01 00:00:00+00:00 must be after its begin",
+        ),
+        (LINE + METER + "profile_percent = 0\n", "profile_percent = 0 is not allowed"),
     ],
 )
 def test_a_wrong_file_gets_one_sentence_that_names_it(
@@ -112,3 +158,65 @@ def test_a_register_that_does_not_fit_is_named(tmp_path: Path, meter: str, key: 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no-such"):
         read_scenario(tmp_path / "no-such.toml")
+
+
+def test_a_profile_is_looked_for_beside_its_file(tmp_path: Path) -> None:
+    text = METER + 'profile = "use.csv"\nprofile_percent = 200\nprofile_shift_days = 0\n'
+    scenario = parse(tmp_path, LINE + text)
+    with pytest.raises(SettingError, match=r"use\.csv: cannot be read"):
+        World(scenario)
+    rows = "interval_start_local,kwh\n2026-01-01 00:00:00,1.0\n2026-01-01 01:00:00,0.5\n"
+    (tmp_path / "use.csv").write_text(rows)
+    load = World(scenario).loads["l1/000000000161"]
+    night, later = (load.shown(EPOCH_MS + hour * HOUR_MS) for hour in (0, 2))
+    assert night[16, 7, 0] == pytest.approx(2_000_000, abs=200)
+    assert (later[1, 8, 0] or 0) - (night[1, 8, 0] or 0) == pytest.approx(3_000_000, abs=10_000)
+
+
+def test_a_whole_line_stands_for_its_meters_without_totalisers(tmp_path: Path) -> None:
+    text = LINE + METER + UNIT + METER.replace("161", "162") + WATER + FEEDER
+    scenario = parse(tmp_path, text)
+    assert scenario.members(scenario.feeders[0]) == ["l1/17", "l1/000000000162"]
+    one = parse(tmp_path, text.replace('behind = ["l1"]', 'behind = ["l1/17"]'))
+    assert one.members(one.feeders[0]) == ["l1/17"]
+
+
+def test_a_seed_moves_every_seed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "world.toml"
+    path.write_text(LINE + METER + UNIT + PLANT)
+    plain, moved = read_scenario(path), read_scenario(path, 7)
+    seeds = [
+        [line["seed"] for line in one.lines]
+        + [meter.settings["seed"] for meter in one.meters]
+        + [plant["seed"] for plant in one.generations]
+        for one in (plain, moved)
+    ]
+    assert seeds[0] == [0, 1, 1, 1]
+    assert all(one != other for one, other in zip(*seeds, strict=True))
+    plain.lines[0]["seed"] = moved.lines[0]["seed"]
+    assert plain.lines == moved.lines
+
+
+def test_a_dlt645_totaliser_shows_the_secondary_side(tmp_path: Path) -> None:
+    feeder = FEEDER.replace('"l1"]', '"l1/17"]')
+    plain, behind = (
+        World(parse(tmp_path, LINE + METER + UNIT + feeder + more)).loads["l1/000000000161"]
+        for more in ("", "ct_ratio = 20\n")
+    )
+    power, secondary = (one.shown(EPOCH_MS)[16, 7, 0] or 0 for one in (plain, behind))
+    assert secondary == pytest.approx(power / 20, abs=200)
+
+
+def test_a_modbus_totaliser_shows_what_its_ratio_says(tmp_path: Path) -> None:
+    text = LINE + METER + UNIT + FEEDER.replace("000000000161", "17")
+    plain, behind = (
+        World(parse(tmp_path, text.replace('dtsu666"\n', f'dtsu666"\n{more}')))
+        for more in ("", "registers = { ct_ratio = 40 }\n")
+    )
+    digits = []
+    for world in (plain, behind):
+        meter = world.meters["l1", "17"]
+        assert isinstance(meter, ModbusMeter)
+        (register,) = [one for one in meter.model.registers if one.name == "active_power"]
+        digits.append(meter.digits(register, EPOCH_MS))
+    assert digits[0] > 1000 and digits[1] == digits[0] // 40

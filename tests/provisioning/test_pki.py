@@ -76,6 +76,18 @@ def test_a_certificate_has_one_role(
         assert not one.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
+def test_the_role_alone_keeps_a_gateway_from_posing_as_the_broker(
+    client: x509.Certificate, server: x509.Certificate
+) -> None:
+    """Whatever name a gateway's certificate held: it has no role but its own."""
+    for one, role in (
+        (client, x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH),
+        (server, x509.oid.ExtendedKeyUsageOID.SERVER_AUTH),
+    ):
+        usage = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert list(usage) == [role]
+
+
 def test_another_authority_of_the_same_name_is_not_trusted(client: x509.Certificate) -> None:
     """The name is nothing, the key is all."""
     with pytest.raises(verification.VerificationError):

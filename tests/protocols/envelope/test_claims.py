@@ -191,6 +191,16 @@ def test_a_refused_sequence_does_not_change_the_window() -> None:
     assert window == ReplayWindow(5, 1)
 
 
+@pytest.mark.parametrize("behind", [REPLAY_WINDOW, REPLAY_WINDOW + 1, 9 * REPLAY_WINDOW])
+def test_what_lies_behind_the_window_is_refused(behind: int) -> None:
+    """Nobody knows any more whether it was there; the last place inside is still taken."""
+    window = ReplayWindow(10 * REPLAY_WINDOW, 1)
+    with pytest.raises(EnvelopeError) as caught:
+        window.accept(window.highest - behind)
+    assert caught.value.reason == "replayed"
+    assert window.accept(window.highest - REPLAY_WINDOW + 1).seen == 1 | 1 << REPLAY_WINDOW - 1
+
+
 def test_a_far_jump_forgets_the_window() -> None:
     """Sequences are not kept for a range that is out of reach."""
     window = ReplayWindow(10, 1).accept(10 + REPLAY_WINDOW)
