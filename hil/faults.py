@@ -29,7 +29,7 @@ class Fault:
     station: str = ""
     percent: int = 100  # of the answers that it could change
     count: int | None = None  # answers that it changes before it is spent; None: no end
-    size: int = 3  # bytes of noise, or bytes cut off
+    size: int = 3  # bytes of noise, bytes cut off, or bits flipped
     late_ms: int = 2000
     applied: int = 0
 
@@ -81,6 +81,21 @@ def _with_noise(reply: bytes, at: int, noise: bytes) -> bytes:
     return reply[:at] + noise + reply[at:]
 
 
+def _with_flips(reply: bytes, rng: random.Random, count: int) -> bytes:
+    """`count` different bits of the answer the other way round, as noise does it."""
+    flipped = bytearray(reply)
+    for bit in rng.sample(range(8 * len(reply)), min(count, 8 * len(reply))):
+        flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
+
+
+def _with_strays(reply: bytes, rng: random.Random, count: int) -> bytes:
+    """`count` bytes of FE and 00 around the answer: transceivers that turn leave them."""
+    strays = bytes(rng.choice((0xFE, 0x00)) for _ in range(count))
+    at = rng.randrange(count + 1)
+    return strays[:at] + reply + strays[at:]
+
+
 _CHANGES: dict[str, Callable[[Fault, random.Random, bytes], Changed | None]] = {
     "silent": lambda fault, rng, reply: None,
     "late": lambda fault, rng, reply: (fault.late_ms / 1000, reply),
@@ -95,6 +110,8 @@ _CHANGES: dict[str, Callable[[Fault, random.Random, bytes], Changed | None]] = {
         0.0,
         _with_noise(reply, len(reply) // 2, rng.randbytes(fault.size)),
     ),
+    "flip": lambda fault, rng, reply: (0.0, _with_flips(reply, rng, fault.size)),
+    "stray": lambda fault, rng, reply: (0.0, _with_strays(reply, rng, fault.size)),
     "noise_after": lambda fault, rng, reply: (
         0.0,
         _with_noise(reply, len(reply), rng.randbytes(fault.size)),

@@ -159,7 +159,7 @@ FAULT_RULES = (
     text("station", "", "address or unit of the meter; without it, every one"),
     whole("percent", 1, 100, 100, "of the answers"),
     whole("count", 1, 1_000_000, None, "answers until it is spent; without it, no end"),
-    whole("size", 1, 200, 3, "bytes of noise, or bytes cut off"),
+    whole("size", 1, 200, 3, "bytes of noise, bytes cut off, or bits flipped"),
     whole("late_ms", 1, 600_000, 2000, "how late a late answer is"),
 )
 FEEDER_RULES = (

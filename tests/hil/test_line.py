@@ -250,6 +250,26 @@ def test_answer_of_another_address_is_well_formed_and_does_not_match(make_line: 
     assert (exchange.receive(frame), exchange.strays) == (ASKED, 1)
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_flipped_bits_are_exactly_so_many_and_never_a_frame(make_line: MakeLine, size: int) -> None:
+    heard = hear_faulty(make_line, Fault("flip", size=size))
+    assert len(heard) == REPLY_SIZE
+    both = zip(heard, REPLY, strict=True)
+    assert sum((one ^ other).bit_count() for one, other in both) == size
+    if size == 1:  # what a sum finds for certain: one wrong bit behind the preamble
+        frames = Deframer().feed(heard)
+        assert frames == ([] if heard[:4] == REPLY[:4] else [decode_frame(REPLY)])
+
+
+def test_stray_bytes_stand_around_an_answer_that_is_still_good(make_line: MakeLine) -> None:
+    heard = hear_faulty(make_line, Fault("stray", size=6))
+    assert len(heard) == REPLY_SIZE + 6
+    before, found, behind = heard.partition(REPLY)
+    assert found
+    assert set(before + behind) <= {0xFE, 0x00}
+    assert Deframer().feed(heard) == [decode_frame(REPLY)]
+
+
 @pytest.mark.parametrize("kind", ["noise_before", "noise_inside", "noise_after"])
 def test_noise_lies_where_it_should(make_line: MakeLine, kind: str) -> None:
     heard = hear_faulty(make_line, Fault(kind, size=5))
@@ -317,7 +337,7 @@ def test_chance_follows_the_seed(make_line: MakeLine, tmp_path: Path) -> None:
 
 
 def test_a_fault_of_an_unknown_kind_is_refused() -> None:
-    assert len(KINDS) == 8
+    assert len(KINDS) == 10
     with pytest.raises(CallerError, match="noise_before"):
         Fault("gremlin")
 
