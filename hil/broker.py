@@ -2,8 +2,8 @@
 
 What is guaranteed:
 
-* The broker listens on 127.0.0.1 only, over TLS 1.3 with a client certificate required. The common
-  name in it is the user, and `acl_rules` is all that a user may do. Both kinds of broker enforce
+* The broker listens on its `host` only, over TLS 1.3 with client certificates required. The common
+  name in one is the user, and `acl_rules` is all that a user may do. Both kinds of broker enforce
   that one table, and both refuse a certificate on the revocation list they read when they start.
 * The port is chosen once and kept, so clients find the broker again after `kill` or `restart`.
 * `start` returns when a TLS connection was accepted, or raises `BrokerStartError` with the last
@@ -30,10 +30,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from hil.namespace import Namespace
 from protocols.errors import BusbarError, CallerError
 from protocols.topics import VERSION, is_name
 
-HOST = "127.0.0.1"
+HOST = "127.0.0.1"  # unless the broker lives in a network namespace
 KINDS = ("mosquitto", "amqtt")
 INGEST_USER = "ingest"  # the head end's common name
 AMQTT_VERSION = "0.12.1"  # hil.embedded_broker mends private parts of exactly this version
@@ -120,8 +121,6 @@ def acl_rules(tenant: str) -> tuple[AclRule, ...]:
 class Broker:
     """One broker process at a time, on one port, with its files in `work_dir`."""
 
-    host = HOST
-
     def __init__(
         self,
         kind: str,
@@ -130,12 +129,14 @@ class Broker:
         port: int,
         files: BrokerFiles,
         work_dir: Path,
+        namespace: Namespace | None = None,
     ) -> None:
+        self.host = namespace.address if namespace else HOST
         self.kind = kind
         self.mqtt_version = mqtt_version
         self.port = port
         self.log_path = work_dir / "broker.log"
-        self._command = bound(command)
+        self._command = bound(namespace.command(*command) if namespace else command)
         self._files = files
         self._work_dir = work_dir
         self._process: subprocess.Popen[bytes] | None = None
@@ -246,8 +247,8 @@ class Broker:
         while time.monotonic() < deadline:
             try:
                 with (
-                    socket.create_connection((HOST, self.port), PROBE_TIMEOUT_S) as plain,
-                    context.wrap_socket(plain, server_hostname=HOST),
+                    socket.create_connection((self.host, self.port), PROBE_TIMEOUT_S) as plain,
+                    context.wrap_socket(plain, server_hostname=self.host),
                 ):
                     is_accepted = True
             except ssl.SSLCertVerificationError as error:
@@ -273,12 +274,14 @@ class Broker:
 
 
 def find_broker(
-    work_dir: Path, files: BrokerFiles, tenant: str, prefer: str | None = None
-) -> Broker:
+    work_dir: Path, files: BrokerFiles, tenant: str,
+    prefer: str | None = None, namespace: Namespace | None = None,
+) -> Broker:  # fmt: skip
     """The best broker this machine has, configured and not yet started: mosquitto, else amqtt.
 
     `prefer` ("mosquitto" or "amqtt") asks for that kind and no other; `BrokerMissingError` when it
-    is not installed. Everything that the broker writes goes into `work_dir`.
+    is not installed. Everything that the broker writes goes into `work_dir`. A broker in a
+    `namespace` is always mosquitto.
     """
     if prefer not in (None, *KINDS):
         raise CallerError(f"there is no broker kind {prefer!r}")
@@ -286,8 +289,8 @@ def find_broker(
     work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     mosquitto = find_mosquitto()
     if mosquitto is not None and prefer != "amqtt":
-        return _mosquitto(mosquitto, work_dir, files, tenant)
-    if has_amqtt() and prefer != "mosquitto":
+        return _mosquitto(mosquitto, work_dir, files, tenant, namespace)
+    if has_amqtt() and prefer != "mosquitto" and namespace is None:
         return _amqtt(work_dir, files, tenant)
     raise BrokerMissingError(
         f"no {prefer or 'MQTT'} broker here: apt install mosquitto, "
@@ -309,7 +312,9 @@ def has_amqtt() -> bool:
         return False
 
 
-def _mosquitto(executable: str, work_dir: Path, files: BrokerFiles, tenant: str) -> Broker:
+def _mosquitto(
+    executable: str, work_dir: Path, files: BrokerFiles, tenant: str, namespace: Namespace | None
+) -> Broker:
     port = _free_port()
     acl = work_dir / "mosquitto.acl"
     acl.write_text(_mosquitto_acl(acl_rules(tenant)), encoding="utf-8")
@@ -320,7 +325,7 @@ def _mosquitto(executable: str, work_dir: Path, files: BrokerFiles, tenant: str)
         "persistence true",
         f"persistence_location {work_dir}/",
         f"autosave_interval {AUTOSAVE_INTERVAL_S}",
-        f"listener {port} {HOST}",
+        f"listener {port} {namespace.address if namespace else HOST}",
         f"cafile {files.ca}",
         f"certfile {files.certificate}",
         f"keyfile {files.key}",
@@ -340,7 +345,8 @@ def _mosquitto(executable: str, work_dir: Path, files: BrokerFiles, tenant: str)
         lines.insert(0, "user root")
     config = work_dir / "mosquitto.conf"
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Broker("mosquitto", 5, (executable, "-c", str(config)), port, files, work_dir)
+    command = (executable, "-c", str(config))
+    return Broker("mosquitto", 5, command, port, files, work_dir, namespace)
 
 
 def _mosquitto_acl(rules: Sequence[AclRule]) -> str:

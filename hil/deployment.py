@@ -15,7 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from hil.broker import Broker, BrokerFiles, bound, find_broker
+from hil.broker import HOST, Broker, BrokerFiles, bound, find_broker
+from hil.namespace import Namespace
 from protocols.errors import BusbarError
 
 TENANT = "t1"
@@ -52,6 +53,7 @@ class Plan(NamedTuple):
     foreign_lines: Mapping[str, str] = MappingProxyType({})  # line id -> port of meters not ours
     line_settings: Mapping[str, Any] = MappingProxyType({})  # more of every [[line]] of edge.toml
     faults: tuple[dict[str, Any], ...] = ()  # rows of world.toml
+    mqtt: Mapping[str, Any] = MappingProxyType({})  # more of [mqtt] of edge.toml and cloud.toml
 
 
 class Part:
@@ -124,16 +126,23 @@ class Deployment:
 
     gateway_id = GATEWAY
 
-    def __init__(self, folder: Path, plan: Plan, prefer: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        prefer: str | None = None,
+        broker_namespace: Namespace | None = None,
+    ) -> None:
         self.folder = folder
         self.state = folder / "gateway"
         self._plan = plan
+        host = broker_namespace.address if broker_namespace else HOST
         self.run_to_end("provisioning", "init", "--dir", str(folder / "id"), "--tenant", TENANT,
-                        "--gateway", GATEWAY, "--broker-host", "127.0.0.1")  # fmt: skip
+                        "--gateway", GATEWAY, "--broker-host", host)  # fmt: skip
         work = folder / "broker"
         work.mkdir()
         files = BrokerFiles.from_directory(folder / "id" / "broker")
-        self.broker: Broker = find_broker(work, files, TENANT, prefer)
+        self.broker: Broker = find_broker(work, files, TENANT, prefer, broker_namespace)
         self.world_config = folder / "world.toml"
         self.edge_config = folder / "edge.toml"
         self.cloud_config = folder / "cloud.toml"
@@ -227,6 +236,7 @@ class Deployment:
     def _write_configs(self) -> None:
         plan, broker = self._plan, self.broker
         mqtt = {"host": broker.host, "port": broker.port, "version": broker.mqtt_version}
+        mqtt |= plan.mqtt
         world: list[str] = []
         edge = [
             section("gateway", {

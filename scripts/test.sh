@@ -1,9 +1,9 @@
 #!/bin/sh
 # Everything CI runs. Stops at the first stage that fails.
 #
-# Mosquitto, mbpoll and libmodbus with a compiler (strangers to test against) and Node (for
-# MicroPython) are extras: root gets them installed, anyone else is told what will be skipped. With
-# CI=true nothing may be skipped.
+# Mosquitto, mbpoll and libmodbus with a compiler (strangers to test against), Node (for MicroPython)
+# and iproute2 with nftables (for a network that fails) are extras: root gets them installed, anyone
+# else is told what will be skipped. With CI=true nothing may be skipped.
 set -eu
 cd "$(dirname "$0")/.."
 case ${CI:-} in
@@ -12,7 +12,8 @@ esac
 
 missing_packages() {
     PATH=$PATH:/usr/sbin
-    for pair in mosquitto:mosquitto mbpoll:mbpoll node:nodejs npm:npm gcc:gcc; do
+    for pair in mosquitto:mosquitto mbpoll:mbpoll node:nodejs npm:npm gcc:gcc \
+        ip:iproute2 nft:nftables; do
         command -v "${pair%:*}" >/dev/null || echo "${pair#*:}"
     done
     for pair in modbus/modbus.h:libmodbus-dev stdio.h:libc6-dev; do
