@@ -13,8 +13,8 @@ TRIED_KBIT = 1_000
 
 @contextmanager
 def hurtable_network(require: Callable[..., None]) -> Iterator[Namespace]:
-    """A namespace whose every kind of fault was tried. Without root, in a container that forbids it,
-    or on a kernel without nf_tables or tbf, a skip: no package mends that."""
+    """A namespace whose every kind of fault was tried. Without root, in a container that forbids
+    it, or on a kernel without nf_tables or tbf, a skip: no package mends that."""
     if os.geteuid() != 0:
         pytest.skip("no network was hurt here: a network namespace needs root")
     require(*TOOLS)
