@@ -19,9 +19,9 @@ EVERY_EVENT = "FFFFFFFF"
 SECURED_CONTROL_SIZE = 20  # 16 bytes of ciphertext and 4 of authentication code
 SEQUENCE_MAX = 255
 BLOCKS_MAX = 99
-_PASSWORD_DI = b"\x0c\x00\x04"  # behind DI0 of a password's identifier, wire order
-_LOAD_CLASS = 0x06  # highest byte of an identifier of load records
-_ANY_FIELD = 0x99  # of a freeze: every month, day or hour
+PASSWORD_DI = b"\x0c\x00\x04"  # behind DI0 of a password's identifier, wire order
+LOAD_CLASS = 0x06  # highest byte of an identifier of load records
+ANY_FIELD = 0x99  # of a freeze: every month, day or hour
 _SECURED_FUNCTIONS = (
     Function.CLEAR_DEMAND,
     Function.CLEAR_METER,
@@ -47,7 +47,7 @@ class ReadRecords(namedtuple("ReadRecords", ("di", "blocks", "start"))):
 
     def data(self) -> bytes:
         di = _wire(self.di)
-        if di[3] != _LOAD_CLASS:
+        if di[3] != LOAD_CLASS:
             raise CallerError(f"{self.di} holds no load records")
         if not 1 <= self.blocks <= BLOCKS_MAX:
             raise CallerError(f"{self.blocks} blocks are not allowed; it must be 1 to {BLOCKS_MAX}")
@@ -143,12 +143,12 @@ class Freeze(namedtuple("Freeze", ("day", "hour", "minute"))):
         for value, most in fields:
             if value is None:
                 is_open = True
-                out += bytes((_ANY_FIELD,))
+                out += bytes((ANY_FIELD,))
                 continue
             if is_open or not (value == 0 or 0 < value <= most) or (most == 31 and not value):
                 raise CallerError(f"{value} is not allowed in this place of a freeze")
             out += bytes((value // 10 << 4 | value % 10,))
-        return out + bytes((_ANY_FIELD,))
+        return out + bytes((ANY_FIELD,))
 
 
 FREEZE_NOW = Freeze(None, None, None)
@@ -184,7 +184,7 @@ class ChangePassword(
         new = password_bytes(self.level, self.password)
         if self.old_level > self.level:
             raise CallerError(f"level {self.old_level} may not set the password of {self.level}")
-        return bytes((self.level + 1,)) + _PASSWORD_DI + old + new
+        return bytes((self.level + 1,)) + PASSWORD_DI + old + new
 
 
 class ClearDemand(namedtuple("ClearDemand", ("credentials",))):

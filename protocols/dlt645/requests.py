@@ -6,6 +6,9 @@ Both directions use one table (`controls.CONTROLS`) and one class a command (`co
 from protocols.bcd import decode_bcd, decode_digits
 from protocols.dlt645.clock import MeterTime, time_from_bytes
 from protocols.dlt645.commands import (
+    ANY_FIELD,
+    LOAD_CLASS,
+    PASSWORD_DI,
     RATE_BY_CODE,
     SECURED_CONTROL_SIZE,
     BroadcastTime,
@@ -65,12 +68,9 @@ from protocols.dlt645.rows import (
 from protocols.dlt645.values import decode_item
 from protocols.errors import CallerError, ValueFormatError
 
-_PASSWORD_DI = b"\x0c\x00\x04"  # behind DI0 of a password's identifier, wire order
-_ANY_FIELD = 0x99  # of a freeze: every month, day or hour
 _PASSWORDS_SIZE = 12  # DI, old and new password with their levels
 _RECORDS_SIZES = (5, 10)  # of a read: DI and number of blocks, then perhaps their start
 _NAMED = {BROADCAST: ALL_METERS, ANY_ADDRESS: ANY_METER}
-_DI_CLASS_LOAD = 0x06
 _READ_SIZE = 4  # data bytes of a read
 _WHOLE_FORMS = (UNSIGNED, SIGNED, BITS, DIGITS, HEX, IDENTIFIER)  # whose value says every bit
 _REMEMBERED_MAX = 1024  # meters and identifiers of a gateway
@@ -170,7 +170,7 @@ def _need_least(data: bytes, size: int) -> None:
 
 
 def _read(data: bytes) -> object:
-    if len(data) > 4 and data[3] == _DI_CLASS_LOAD:
+    if len(data) > 4 and data[3] == LOAD_CLASS:
         _need(data, *_RECORDS_SIZES)
         start = time_from_bytes(b"\x00" + data[5:]) if len(data) > 5 else None
         return ReadRecords(identifier_text(data), decode_bcd(data[4:5]), start)
@@ -227,9 +227,9 @@ def _broadcast_time(data: bytes) -> object:
 def _freeze(data: bytes) -> object:
     _need(data, 4)
     minute, hour, day = [
-        None if byte == _ANY_FIELD else decode_bcd(bytes((byte,))) for byte in data[:3]
+        None if byte == ANY_FIELD else decode_bcd(bytes((byte,))) for byte in data[:3]
     ]
-    if data[3] != _ANY_FIELD:
+    if data[3] != ANY_FIELD:
         raise ValueFormatError("a freeze names no month")
     command = Freeze(day, hour, minute)
     try:
@@ -248,7 +248,7 @@ def _change_rate(data: bytes) -> object:
 
 def _change_password(data: bytes) -> object:
     _need(data, _PASSWORDS_SIZE)
-    if data[1:4] != _PASSWORD_DI or not 1 <= data[0] <= 10 or data[0] - 1 != data[8]:
+    if data[1:4] != PASSWORD_DI or not 1 <= data[0] <= 10 or data[0] - 1 != data[8]:
         raise ValueFormatError("the identifier is not that of the new password's level")
     if data[4] > LEVEL_MAX:
         raise ValueFormatError("no password of levels 00 to 09 stands here")
