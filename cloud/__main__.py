@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cloud import app
-from cloud.commands import gateways, order, readings, status
+from cloud.commands import events, gateways, order, readings, status
 from cloud.orders.client import ServiceDownError
 from cloud.settings import Settings, load_settings
 from cloud.store.database import StoreError
@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     gateways.add(plain[-1])
     plain.append(command("completeness", gateways.run_completeness, "what is missing"))
     gateways.add_completeness(plain[-1])
+    plain.append(command("events", events.run, "what gateways and meters told of themselves"))
+    events.add(plain[-1])
     plain.append(command("status", status.run, "the running service, and refusals"))
     status.add(plain[-1])
     order.add(command("order", order.run, "ask a meter now"))

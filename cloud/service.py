@@ -223,6 +223,7 @@ class Service:
             "queue": len(self._mailbox),
             "messages": self._ingest.counts["messages"],
             "sets": self._ingest.counts["sets"],
+            "events": self._ingest.counts["events"],
             "duplicates": self._ingest.counts["duplicates"],
             "conflicts": self._ingest.counts["conflicts"],
             "refused": self._ingest.counts["refused"],

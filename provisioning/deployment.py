@@ -2,7 +2,7 @@
 
     ca/         ca.key ca.pem crl.pem issued/NAME-SERIAL.pem
     broker/     broker.key broker.pem ca.pem crl.pem
-    cloud/      tls.key tls.pem ca.pem keys.json registry.json
+    cloud/      tls.key tls.pem ca.pem keys.json config-keys.json keyset.json registry.json
     gateways/ID tls.key tls.pem ca.pem keys.json keyset.json
 
 * Nothing is ever overwritten but the registry and the revocation list; those are replaced whole.
@@ -121,7 +121,7 @@ class Deployment:
             folders.write_authority(new / "ca", authority, now)
             folders.write_broker(new, authority, hosts, now)
             folders.write_tls(new / "cloud", new / "ca", authority, head_end, INGEST, now)
-            folders.write_keys(new / "cloud", head_end)
+            folders.write_head_end_keys(new / "cloud", head_end)
             records: list[KeyRecord] = []
             public = head_end.records()
             for name in gateways:
@@ -206,7 +206,15 @@ class Deployment:
         return tenant, _records(self._registry, rows), version
 
     def _read_head_end(self) -> tuple[KeyRecord, ...]:
-        return _read_records(self.directory / "cloud" / "keys.json", HEAD_END)
+        """What gateways trust. The private keys may have moved to where they are used."""
+        path = self.directory / "cloud" / "keyset.json"
+        rows = files.read_json(path).get("keys")
+        if not isinstance(rows, list) or not rows:
+            raise SettingError(f"{path} is damaged: it must hold keys")
+        records = _records(path, rows)
+        if any(record.owner != HEAD_END for record in records):
+            raise SettingError(f"{path} does not hold the keys of {HEAD_END!r}")
+        return records
 
     def _read_authority(self) -> pki.Authority:
         key, certificate = self._ca / "ca.key", self._ca / "ca.pem"

@@ -15,7 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from protocols.envelope.keys import KeyRecord
 from provisioning import files, pki
-from provisioning.identity import Identity, keyset_json
+from provisioning.identity import (
+    CONFIG_USES,
+    GATEWAY_USES,
+    SERVICE_USES,
+    Identity,
+    keyset_json,
+)
 
 _WORKSHOP = ".new-"
 
@@ -66,7 +72,7 @@ def write_gateway(
     directory = root / gateway.party
     files.make_directory(directory)
     write_tls(directory, ca, authority, gateway, gateway.party, now)
-    write_keys(directory, gateway)
+    _write_keys(directory / "keys.json", gateway, GATEWAY_USES)
     keyset = files.json_bytes(keyset_json(gateway.tenant, head_end))
     files.write_new(directory / "keyset.json", keyset)
     files.sync_directory(directory)
@@ -89,10 +95,17 @@ def write_tls(
     files.write_new(directory / "ca.pem", pki.certificate_pem(authority.certificate))
 
 
-def write_keys(directory: Path, identity: Identity) -> None:
-    """The message keys of a party."""
-    content = files.json_bytes(identity.to_json())
-    files.write_new(directory / "keys.json", content, files.PRIVATE_MODE)
+def write_head_end_keys(directory: Path, head_end: Identity) -> None:
+    """The head end's message keys, and what its gateways trust. The key that signs configurations
+    is apart: who can send an order can not change what a gateway does, nor the reverse."""
+    _write_keys(directory / "keys.json", head_end, SERVICE_USES)
+    _write_keys(directory / "config-keys.json", head_end, CONFIG_USES)
+    keyset = files.json_bytes(keyset_json(head_end.tenant, head_end.records()))
+    files.write_new(directory / "keyset.json", keyset)
+
+
+def _write_keys(path: Path, identity: Identity, uses: tuple[str, ...]) -> None:
+    files.write_new(path, files.json_bytes(identity.to_json(uses)), files.PRIVATE_MODE)
 
 
 def _record_issue(ca: Path, name: str, certificate: x509.Certificate) -> None:

@@ -20,7 +20,9 @@ from protocols.messages import HEAD_END
 from provisioning.pki import BACKDATE_DAYS, BROKER, CERTIFICATE_DAYS, make_tls_key
 
 GATEWAY_USES = (Use.SIGN_DATA, Use.OPEN)
-HEAD_END_USES = (Use.SIGN_ACK, Use.SIGN_ORDER, Use.OPEN)
+HEAD_END_USES = (Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG, Use.OPEN)
+SERVICE_USES = (Use.SIGN_ACK, Use.SIGN_ORDER, Use.OPEN)  # of the running head end
+CONFIG_USES = (Use.SIGN_CONFIG,)  # of whoever configures gateways; kept in a file of its own
 INGEST = "ingest"  # the name under which the head end connects; the broker's rules know it
 RESERVED_NAMES = (HEAD_END, INGEST, BROKER)  # a gateway of that name would pass for one of them
 
@@ -46,9 +48,13 @@ class Identity(NamedTuple):
         """What the other side may know."""
         return tuple(key.record for key in self.keys)
 
-    def to_json(self) -> dict[str, Any]:
-        """The form of keys.json: the message keys, private parts included."""
-        keys = [{"record": key.record.to_json(), "private": key.private.hex()} for key in self.keys]
+    def to_json(self, uses: tuple[str, ...]) -> dict[str, Any]:
+        """The form of keys.json: the message keys for `uses`, private parts included."""
+        keys = [
+            {"record": key.record.to_json(), "private": key.private.hex()}
+            for key in self.keys
+            if key.record.use in uses
+        ]
         return {"party": self.party, "tenant": self.tenant, "keys": keys}
 
 

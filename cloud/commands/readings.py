@@ -13,7 +13,7 @@ from cloud.store.reader import TIME_MAX, Reader, StoredSet
 from protocols.errors import CallerError
 from protocols.obis import Obis
 from protocols.quantity import KIND_NAMES, Kind, Quantity
-from protocols.readings import TIME_QUALITY_NAMES
+from protocols.readings import ORIGIN_NAMES, TIME_QUALITY_NAMES, flag_names
 
 TABLE_LIMIT = 1000  # readings on a screen when no --limit is given; --json and --csv have none
 COLUMNS = (
@@ -26,6 +26,8 @@ COLUMNS = (
     "unit",
     "kind",
     "quality",
+    "origin",
+    "flags",
     "integer",
     "scaler",
     "base_unit",
@@ -33,7 +35,7 @@ COLUMNS = (
     "received_at",
     "sequence",
 )
-TABLE_COLUMNS = ("time", "obis", "name", "value", "unit", "kind", "quality")
+TABLE_COLUMNS = ("time", "obis", "name", "value", "unit", "kind", "quality", "origin", "flags")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +99,8 @@ def _rows(
                 "unit": shown_unit,
                 "kind": KIND_NAMES[kind],
                 "quality": TIME_QUALITY_NAMES[one.quality],
+                "origin": ORIGIN_NAMES[one.origin],
+                "flags": " ".join(flag_names(one.flags)),
                 "integer": None if kind == Kind.TEXT else value,
                 "scaler": scaler,
                 "base_unit": unit,

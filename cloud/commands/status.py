@@ -11,6 +11,7 @@ from cloud.store.reader import Reader
 
 EXIT_DOWN = 3
 REPLY_TIMEOUT_S = 10
+SHOWN = ("queue", "messages", "sets", "events", "duplicates", "conflicts", "refused", "acks")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def run(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
         else:
             print("service    running", file=out)
             print(f"broker     {'connected' if service['connected'] else 'away'}", file=out)
-            for name in ("queue", "messages", "sets", "duplicates", "conflicts", "refused", "acks"):
+            for name in SHOWN:
                 print(f"{name:<10} {service[name]}", file=out)
         if refusals:
             columns = ("gateway", "reason", "count", "first", "last")

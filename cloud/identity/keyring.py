@@ -1,6 +1,8 @@
 """The head end's own keys, and the public keys of its gateways.
 
 * Our private keys are read once, at start; a set without a valid key for each use is refused.
+* The key that signs configurations is in a file of its own, and the service never reads it: who
+  takes the service over can not change what a gateway does. It may be kept on another machine.
 * `registry.json` is read again when the file has changed, looked at once for each transaction, so a
   revocation or a new gateway holds without a restart. A registry that does not read leaves the last
   good one in force, and says so.
@@ -21,6 +23,7 @@ from protocols.messages import HEAD_END
 log = logging.getLogger("cloud.identity")
 
 OWN_USES = (Use.SIGN_ACK, Use.SIGN_ORDER, Use.OPEN)
+CONFIG_USES = (Use.SIGN_CONFIG,)
 FILE_SIZE_MAX = 64 * 1024 * 1024  # bytes; ~150,000 gateways
 TLS_FILES = ("ca.pem", "tls.pem", "tls.key")
 
@@ -39,8 +42,16 @@ class OwnKeys:
 
 
 def load_own_keys(identity_dir: Path, tenant: str, clock: Clock) -> OwnKeys:
-    """The keys of keys.json; SettingError when the file is missing or not what it should be."""
-    path = identity_dir / "keys.json"
+    """The service's keys; SettingError when the file is missing or not what it should be."""
+    return _load_keys(identity_dir / "keys.json", tenant, OWN_USES, clock)
+
+
+def load_config_keys(identity_dir: Path, tenant: str, clock: Clock) -> OwnKeys:
+    """The keys that sign configurations; SettingError as above."""
+    return _load_keys(identity_dir / "config-keys.json", tenant, CONFIG_USES, clock)
+
+
+def _load_keys(path: Path, tenant: str, uses: tuple[str, ...], clock: Clock) -> OwnKeys:
     document = _read_document(path)
     if document.get("party") != HEAD_END:
         raise SettingError(f"{path}: party is {document.get('party')!r}; it must be {HEAD_END!r}")
@@ -54,7 +65,7 @@ def load_own_keys(identity_dir: Path, tenant: str, clock: Clock) -> OwnKeys:
         # Without the cause: it could quote a private key.
         raise SettingError(f"{path}: keys holds something that is no key of ours") from None
     own = OwnKeys(tuple(keys))
-    for use in OWN_USES:
+    for use in uses:
         try:
             own.current(use, clock.utc_ms())
         except EnvelopeError:

@@ -74,6 +74,7 @@ def prepare(gateway: GatewayRow, epoch: EpochRow, wanted: Wanted, now: int) -> l
             now,
             nonce,
             tuple(some),
+            epoch.events,
         )
         prepared.append(Prepared(gateway.gateway_id, gateway.ack_counter, ack))
         if not receipts:

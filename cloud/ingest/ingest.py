@@ -10,19 +10,22 @@ then tells the gateways.
 
 import logging
 from collections import Counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cloud.clock import Clock
 from cloud.faults import fault_words
 from cloud.ingest.acks import AckSender, Prepared, Wanted, prepare
 from cloud.ingest.gate import Gate, Passed
 from cloud.ingest.sets import BatchReader
+from cloud.store.events import EventStore
 from cloud.store.rows import EpochRow, GatewayRow, SetBatch
 from cloud.store.writer import Writer
 from protocols import topics
 from protocols.envelope.claims import ReplayWindow
+from protocols.envelope.events import decode_events
 from protocols.errors import EnvelopeError
-from protocols.messages import DATA, HELLO, Hello, Receipt
+from protocols.events import Event, Severity, severity_of
+from protocols.messages import DATA, EVENT, HELLO, Hello, Receipt
 
 log = logging.getLogger("cloud.ingest")
 
@@ -31,6 +34,15 @@ PRESENCE_WORDS = {b"on": "on", b"off": "off", b"lost": "lost"}
 REFUSALS_LOGGED_FIRST = 20  # of one gateway and reason; after that every hundredth
 REFUSALS_LOGGED_EVERY = 100
 CONFLICTS_LOGGED_MAX = 10  # sequences in one alarm line
+
+class EventMessage(NamedTuple):
+    """Events, and the lowest sequence that their gateway will still send."""
+
+    lowest: int
+    rows: list[tuple[int, Event]]
+
+
+Content = Hello | Receipt | EventMessage | tuple[int, SetBatch]
 
 
 class ReceiptBook(Protocol):
@@ -56,6 +68,7 @@ class Ingest:
         self, store: Writer, gate: Gate, acks: AckSender, receipts: ReceiptBook, clock: Clock
     ) -> None:
         self._store = store
+        self._events = EventStore(store.db)
         self._gate = gate
         self._acks = acks
         self._receipts = receipts
@@ -133,6 +146,8 @@ class Ingest:
         elif isinstance(content, Receipt):
             self._receipts.receive(gateway, content, now)
             self._want(gateway, claims.epoch).receipts[(content.counter, content.state)] = None
+        elif isinstance(content, EventMessage):
+            self._take_events(gateway, epoch, content, now)
         else:
             self._take_sets(gateway, epoch, *content, now)
         epoch.window = window
@@ -140,11 +155,13 @@ class Ingest:
         self._store.mark_epoch(epoch)
         self._store.mark_gateway(gateway)
 
-    def _content(self, passed: Passed) -> Hello | Receipt | tuple[int, SetBatch]:
+    def _content(self, passed: Passed) -> Content:
         try:
             body = self._gate.body(passed)
             if passed.kind is DATA:
                 return self._batches.read(body)
+            if passed.kind is EVENT:
+                return EventMessage(*decode_events(body))
             return Hello.from_body(body) if passed.kind is HELLO else Receipt.from_body(body)
         except EnvelopeError:
             raise
@@ -158,17 +175,7 @@ class Ingest:
         added = self._store.add_sets(gateway, epoch, sets, now)
         self._pending["sets"] += added.stored
         self._pending["duplicates"] += added.duplicates
-        if added.conflicts:
-            self._pending["conflicts"] += len(added.conflicts)
-            for _ in added.conflicts:
-                self._store.count_refusal(gateway.gateway_id, "conflict", now)
-            log.error(
-                "set_conflicted gateway=%s epoch=%s count=%d sequences=%s",
-                gateway.gateway_id,
-                epoch.epoch.hex(),
-                len(added.conflicts),
-                ",".join(map(str, added.conflicts[:CONFLICTS_LOGGED_MAX])),
-            )
+        self._note_conflicts("set", gateway, epoch, added.conflicts, now)
         epoch.head = max(epoch.head, head)
         if gateway.epoch_key is None:
             gateway.epoch_key = epoch.epoch_key
@@ -176,6 +183,41 @@ class Ingest:
             gateway.quality = sets.qualities[-1]
             gateway.boot_id = sets.boot_ids[-1]
         self._want(gateway, epoch.epoch)
+
+    def _take_events(
+        self, gateway: GatewayRow, epoch: EpochRow, message: EventMessage, now: int
+    ) -> None:
+        self._store.begin()
+        added = self._events.add(epoch, message.lowest, message.rows, now)
+        self._pending["events"] += len(added.stored)
+        self._pending["duplicates"] += added.duplicates
+        self._note_conflicts("event", gateway, epoch, added.conflicts, now)
+        alarms = [one for one in added.stored if severity_of(one.kind) == Severity.ALARM]
+        for one in alarms:
+            log.warning(
+                "alarm_told gateway=%s kind=%s subject=%r",
+                gateway.gateway_id,
+                one.kind,
+                one.subject,
+            )
+        self._want(gateway, epoch.epoch)
+
+    def _note_conflicts(
+        self, what: str, gateway: GatewayRow, epoch: EpochRow, sequences: list[int], now: int
+    ) -> None:
+        if not sequences:
+            return
+        self._pending["conflicts"] += len(sequences)
+        for _ in sequences:
+            self._store.count_refusal(gateway.gateway_id, "conflict", now)
+        log.error(
+            "%s_conflicted gateway=%s epoch=%s count=%d sequences=%s",
+            what,
+            gateway.gateway_id,
+            epoch.epoch.hex(),
+            len(sequences),
+            ",".join(map(str, sequences[:CONFLICTS_LOGGED_MAX])),
+        )
 
     def _take_hello(
         self, gateway: GatewayRow, epoch: EpochRow, passed: Passed, hello: Hello, now: int

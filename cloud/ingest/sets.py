@@ -8,7 +8,7 @@ from there.
 """
 
 import json
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from operator import le
 from typing import Any
 
@@ -18,15 +18,16 @@ from protocols.envelope.batch import (
     SETS_MAX,
     TEXT_SIZE_MAX,
     VERSION,
+    VERSION_MARKED,
     decode_batch,
 )
 from protocols.quantity import Kind
-from protocols.readings import TIME_QUALITY_NAMES
+from protocols.readings import FLAGS_MAX, ORIGIN_NAMES, TIME_QUALITY_NAMES, Origin
 
 LAYOUTS_KNOWN_MAX = 10_000  # layouts remembered; a meter model has a handful
 _COUNT_MAX = (1 << 63) - 1
 _VALUE_MAX = 1 << 62
-_FIELDS = 13
+_FIELDS = {VERSION: 13, VERSION_MARKED: 15}
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _INT = {int}  # bool is another type, and no number here
 
@@ -69,22 +70,26 @@ class BatchReader:
             [one.quality for one in sets],
             texts,
             [json_text([r.quantity.value for r in one.readings]) for one in sets],
+            [one.origin for one in sets],
+            [one.flags for one in sets],
         )
         return head, batch
 
     def _by_columns(self, body: Any) -> tuple[int, SetBatch] | None:
         """The same, or None: then the law decides."""
-        if not isinstance(body, list) or len(body) != _FIELDS or type(body[0]) is not int:
+        if not isinstance(body, list) or not body or type(body[0]) is not int:
             return None
-        version, head, boots, meters, layouts, *columns, values = body
-        if version != VERSION or type(head) is not int or not _are_lists(body[2:]):
+        if len(body) != _FIELDS.get(body[0]):
+            return None
+        _, head, boots, meters, layouts, *columns, values = body
+        if type(head) is not int or not _are_lists(body[2:]):
             return None
         count = len(columns[0])
         if not 0 < count <= SETS_MAX or any(len(column) != count for column in columns):
             return None
         if set(map(type, chain.from_iterable(columns))) != _INT:
             return None
-        differences, meter_at, layout_at, boot_at, read_at, uptimes, qualities = columns
+        differences, meter_at, layout_at, boot_at, read_at, uptimes, qualities, *marks = columns
         sequences = list(accumulate(differences))
         read_at = list(accumulate(read_at))
         uptimes = list(accumulate(uptimes))
@@ -97,6 +102,7 @@ class BatchReader:
             and _are_indexes(layout_at, len(layouts))
             and _are_indexes(boot_at, len(boots))
             and _are_indexes(qualities, len(TIME_QUALITY_NAMES))
+            and (not marks or _are_marks(*marks))
             and _are_names(boots, meters)
         ):
             return None
@@ -113,13 +119,15 @@ class BatchReader:
             qualities,
             [texts[at] for at in layout_at],
             rows,
+            *(marks or (list(repeat(Origin.LIVE, count)), list(repeat(0, count)))),
         )
         return head, batch
 
     def _known_texts(self, layouts: list[Any]) -> list[str] | None:
         texts = []
         for flat in layouts:
-            # 1, 1.0 and True are one key of a dict, and not one layout.
+            # 1, 1.0 and True are one key of a dict, and not one layout. An empty one, of sets that
+            # were shed whole, is for the law.
             if not isinstance(flat, list) or set(map(type, flat[1::2])) != _INT:
                 return None
             if set(map(type, flat[::4])) != {bytes} or set(map(type, flat[2::4])) != {str}:
@@ -137,6 +145,10 @@ def _are_lists(values: list[Any]) -> bool:
 
 def _are_indexes(indexes: list[int], count: int) -> bool:
     return min(indexes) >= 0 and max(indexes) < count
+
+
+def _are_marks(origins: list[int], flags: list[int]) -> bool:
+    return _are_indexes(origins, len(ORIGIN_NAMES)) and _are_indexes(flags, FLAGS_MAX + 1)
 
 
 def _are_names(boots: list[Any], meters: list[Any]) -> bool:

@@ -32,6 +32,7 @@ from cloud.ingest.acks import Outbound
 from cloud.ingest.mailbox import Connected, Disconnected, Mailbox, Message, Published, Starved
 from cloud.settings import Settings
 from protocols import topics
+from protocols.messages import UPLINK_BY_SUFFIX
 
 log = logging.getLogger("cloud.mqtt")
 
@@ -44,7 +45,7 @@ OUTBOUND_INFLIGHT_MAX = 20  # of those, on the wire
 CLOSE_TIMEOUT_S = 3.0
 ROOM_WAIT_MS = 2000  # for the mailbox; below half of the shortest keepalive, so pings are in time
 ROOM_SLICE_MS = 100
-SUBSCRIBED = (topics.DATA, topics.RECEIPTS, topics.HELLO, topics.PRESENCE)
+SUBSCRIBED = (*UPLINK_BY_SUFFIX, topics.PRESENCE)
 
 
 def tls_context(identity_dir: Path) -> ssl.SSLContext:

@@ -27,12 +27,12 @@ from cloud.store.orders import OrderRow, OrderStore, ReceiptRow
 from cloud.store.rows import GatewayRow
 from cloud.store.writer import Writer
 from protocols.envelope.claims import Claims
+from protocols.envelope.fields import TEXT_SIZE_MAX
 from protocols.errors import CallerError, EnvelopeError
 from protocols.messages import (
     ORDER,
     ORDER_ID_SIZE,
     ORDER_STEPS,
-    TEXT_SIZE_MAX,
     Action,
     Order,
     OrderState,
@@ -121,7 +121,7 @@ class Desk:
         counter = max(gateway.order_counter, gateway.last_order) + 1
         expires_at = now + request.valid_s * 1000
         order_id = secrets.token_bytes(ORDER_ID_SIZE)
-        order = Order(order_id, Action.READ, request.meter_id, address, request.obis)
+        order = Order(order_id, Action.READ, request.meter_id, address, request.obis, ())
         claims = Claims(counter, now, expires_at, gateway.nonce, epoch.epoch, ORDER.content_type)
         try:
             message = self._sealer.seal(ORDER, gateway.gateway_id, claims, order.to_body())

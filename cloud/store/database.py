@@ -1,5 +1,8 @@
 """Opens the database: one read-write connection in the whole process, read-only ones for the CLI.
 
+A database of an earlier version of ours is brought to this one when the service starts, in one
+transaction; see `migrations`.
+
 SQLite before 3.51.3 can corrupt a WAL database when two connections checkpoint at once, so there is
 exactly one that writes, `StateLock` keeps a second service away from the directory, and readers
 never checkpoint.
@@ -12,9 +15,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cloud.store import sql
+from cloud.store.migrations import MIGRATIONS
 from protocols.errors import BusbarError, SettingError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x42424843  # "BBHC"
 
 
@@ -108,14 +112,37 @@ def _prepare(db: sqlite3.Connection, path: Path, tenant: str) -> None:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+    _migrate(db)
     _check_version(db, path)
     owner = db.execute(sql.SELECT_SETTING, ("tenant",)).fetchone()
     if owner is None or owner[0] != tenant:
         raise StoreError(f"{path}: belongs to another tenant than {tenant!r}")
 
 
+def _migrate(db: sqlite3.Connection) -> None:
+    """Step by step to SCHEMA_VERSION, or nothing of it."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    is_ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    if not is_ours or version not in MIGRATIONS:
+        return
+    db.execute("BEGIN EXCLUSIVE")
+    try:
+        while version in MIGRATIONS:
+            for statement in MIGRATIONS[version]:
+                db.execute(statement)
+            version += 1
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
     found = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if found != APPLICATION_ID or version != SCHEMA_VERSION:
-        raise StoreError(f"{path}: is not a head end's database of version {SCHEMA_VERSION}")
+        is_earlier = found == APPLICATION_ID and version in MIGRATIONS
+        hint = "; busbar-cloud run brings it there" if is_earlier else ""
+        raise StoreError(f"{path}: is not a head end's database of version {SCHEMA_VERSION}{hint}")

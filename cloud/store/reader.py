@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from cloud.store import sql
 from cloud.store.database import open_reader
+from cloud.store.events import frames_from_text
 from cloud.store.ledger import Ledger
 from cloud.store.orders import OrderRow, ReceiptRow
+from protocols.events import Event
 
 TIME_MAX = (1 << 63) - 1
 
@@ -26,6 +28,17 @@ class StoredSet(NamedTuple):
     received_at: int
     layout: list[list[Any]]
     values: list[Any]
+    origin: int
+    flags: int
+
+
+class StoredEvent(NamedTuple):
+    """One event as stored, and when the head end heard of it."""
+
+    gateway_id: str
+    sequence: int
+    event: Event
+    received_at: int
 
 
 class GatewaySummary(NamedTuple):
@@ -102,7 +115,7 @@ class Reader:
         meter_key, gateway_id = meter
         layouts: dict[str, list[Any]] = {}
         for row in self._db.execute(statement, (meter_key, start, stop)):
-            sequence, read_at, boot_at, quality, received_at, content, values = row
+            sequence, read_at, boot_at, quality, received_at, content, values, *marks = row
             layout = layouts.get(content)
             if layout is None:
                 layout = layouts[content] = json.loads(content)
@@ -115,6 +128,7 @@ class Reader:
                 received_at,
                 layout,
                 json.loads(values),
+                *marks,
             )
 
     def gateways(self) -> list[GatewaySummary]:
@@ -160,6 +174,17 @@ class Reader:
 
     def _ledger(self, epoch_key: int | None) -> Ledger:
         return Ledger(self._db.execute(sql.SELECT_RANGES, (epoch_key,)).fetchall())
+
+    def is_gateway(self, gateway_id: str) -> bool:
+        """Whether this gateway was ever heard."""
+        return bool(self._db.execute(sql.SELECT_GATEWAY_KEY, (gateway_id,)).fetchone())
+
+    def latest_events(self, gateway_id: str | None = None, since: int = 0) -> Iterator[StoredEvent]:
+        """Events that the head end heard of at `since` (UTC ms) or later, the latest first."""
+        for row in self._db.execute(sql.SELECT_EVENTS_LATEST, (gateway_id, since)):
+            name, _, sequence, *fields, evidence, received_at = row
+            event = Event._make((*fields, frames_from_text(evidence)))
+            yield StoredEvent(name, sequence, event, received_at)
 
     def refusals(self) -> list[tuple[str, str, int, int, int]]:
         """[(gateway_id, reason, count, first_at, last_at), ...]."""

@@ -51,12 +51,14 @@ class GatewayRow:
 
 @dataclass
 class EpochRow:
-    """One row of `epoch` with its ledger; `saved` are the ranges as the database has them."""
+    """One row of `epoch` with its ledger; `events`: every event up to this sequence is stored or gone;
+    `saved` are the ranges as the database has them."""
 
     epoch_key: int
     gateway_key: int
     epoch: bytes
     head: int
+    events: int
     window: ReplayWindow
     ledger: Ledger
     saved: dict[int, int] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class EpochRow:
 
 class SetBatch(NamedTuple):
     """Reading sets of one gateway as columns of equal length, in rising sequence. `boot_at`: ms
-    since the boot; `layouts` and `values`: JSON texts."""
+    since the boot; `layouts` and `values`: JSON texts; `origins` and `flags` as in ReadingSet."""
 
     sequences: list[int]
     meter_ids: list[str]
@@ -74,6 +76,8 @@ class SetBatch(NamedTuple):
     qualities: list[int]
     layouts: list[str]
     values: list[str]
+    origins: list[int]
+    flags: list[int]
 
     def picked(self, places: list[int]) -> "SetBatch":
         """The sets at these places."""

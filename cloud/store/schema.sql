@@ -1,4 +1,4 @@
--- The head end's database, version 1.
+-- The head end's database, version 2.
 --
 -- reading_set is one row for what one meter showed at one instant: "values" is a JSON array of
 -- integers (or texts, for a layout entry of kind text) that layout.content explains. It is unique by
@@ -38,6 +38,7 @@ CREATE TABLE epoch (
     gateway_key INTEGER NOT NULL REFERENCES gateway,
     epoch BLOB NOT NULL,
     head INTEGER NOT NULL DEFAULT 0,            -- highest sequence it has announced
+    events INTEGER NOT NULL DEFAULT 0,          -- every event up to this sequence is stored
     window_highest INTEGER NOT NULL DEFAULT 0,  -- replay window of message sequences
     window_seen BLOB NOT NULL DEFAULT x'',
     first_seen_at INTEGER NOT NULL,
@@ -82,9 +83,29 @@ CREATE TABLE reading_set (
     received_at INTEGER NOT NULL,    -- UTC ms, our clock
     layout_key INTEGER NOT NULL,
     "values" TEXT NOT NULL,
+    origin INTEGER NOT NULL DEFAULT 0,          -- Origin
+    flags INTEGER NOT NULL DEFAULT 0,           -- bits of Flag
     UNIQUE (epoch_key, sequence)
 ) STRICT;
 CREATE INDEX reading_set_by_meter ON reading_set (meter_key, read_at);
+
+CREATE TABLE event (                 -- each once; a kind that we do not know is kept as it is
+    epoch_key INTEGER NOT NULL REFERENCES epoch,
+    sequence INTEGER NOT NULL,       -- of the gateway's events, in this epoch
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,           -- a meter, a line, or '' for the gateway
+    at INTEGER NOT NULL,             -- UTC ms, the gateway's clock; a meter's event: the meter's
+    boot_at INTEGER NOT NULL,        -- ms since the gateway's boot
+    boot_id BLOB NOT NULL,
+    quality INTEGER NOT NULL,        -- TimeQuality of the gateway
+    number INTEGER NOT NULL,         -- the meter's own count
+    drift_s INTEGER,                 -- the meter's clock less the gateway's
+    detail TEXT NOT NULL,
+    evidence TEXT NOT NULL,          -- JSON [[direction, ms, hex], ...]
+    received_at INTEGER NOT NULL,    -- UTC ms, our clock
+    PRIMARY KEY (epoch_key, sequence)
+) STRICT;
+CREATE INDEX event_by_arrival ON event (received_at);
 
 CREATE TABLE refusal (
     gateway_id TEXT NOT NULL,

@@ -15,15 +15,15 @@ UPDATE gateway SET epoch_key = ?, ack_counter = ?, order_counter = ?, last_seen_
   acknowledged = ?, last_order = ?, presence = ?, presence_at = ?
 WHERE gateway_key = ?"""
 SELECT_EPOCH = """
-SELECT epoch_key, gateway_key, epoch, head, window_highest, window_seen FROM epoch
+SELECT epoch_key, gateway_key, epoch, head, events, window_highest, window_seen FROM epoch
 WHERE gateway_key = ? AND epoch = ?"""
 SELECT_EPOCH_BY_KEY = """
-SELECT epoch_key, gateway_key, epoch, head, window_highest, window_seen FROM epoch
+SELECT epoch_key, gateway_key, epoch, head, events, window_highest, window_seen FROM epoch
 WHERE epoch_key = ?"""
 COUNT_EPOCHS = "SELECT count(*) FROM epoch WHERE gateway_key = ?"
 INSERT_EPOCH = "INSERT INTO epoch (gateway_key, epoch, first_seen_at) VALUES (?, ?, ?)"
 UPDATE_EPOCH = """
-UPDATE epoch SET head = ?, window_highest = ?, window_seen = ? WHERE epoch_key = ?"""
+UPDATE epoch SET head = ?, events = ?, window_highest = ?, window_seen = ? WHERE epoch_key = ?"""
 SELECT_RANGES = "SELECT first, last FROM stored_range WHERE epoch_key = ? ORDER BY first"
 PUT_RANGE = """
 INSERT INTO stored_range (epoch_key, first, last) VALUES (?, ?, ?)
@@ -34,9 +34,10 @@ DELETE_RANGE = "DELETE FROM stored_range WHERE epoch_key = ? AND first = ?"
 
 INSERT_SET = """
 INSERT INTO reading_set (epoch_key, sequence, meter_key, read_at, boot_at, boot_key, quality,
-  received_at, layout_key, "values") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+  received_at, layout_key, "values", origin, flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 SELECT_SET = """
-SELECT meter_id, read_at, boot_at, boot_id, quality, content, "values" FROM reading_set
+SELECT meter_id, read_at, boot_at, boot_id, quality, content, "values", origin, flags
+FROM reading_set
 JOIN meter USING (meter_key) JOIN boot USING (boot_key) JOIN layout USING (layout_key)
 WHERE epoch_key = ? AND sequence = ?"""
 SELECT_METER_KEY = "SELECT meter_key FROM meter WHERE gateway_key = ? AND meter_id = ?"
@@ -53,6 +54,17 @@ DO UPDATE SET meter_address = excluded.meter_address, is_announced = 1"""
 SELECT_ANNOUNCERS = """
 SELECT gateway_id, meter_address FROM meter JOIN gateway USING (gateway_key)
 WHERE meter_id = ? AND is_announced ORDER BY gateway_id"""
+
+# ---- writer: events ----------------------------------------------------------------------------
+
+INSERT_EVENT = """
+INSERT INTO event (epoch_key, sequence, kind, subject, at, boot_at, boot_id, quality, number,
+  drift_s, detail, evidence, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+SELECT_EVENT = """
+SELECT kind, subject, at, boot_at, boot_id, quality, number, drift_s, detail, evidence FROM event
+WHERE epoch_key = ? AND sequence = ?"""
+SELECT_EVENT_SEQUENCES = """
+SELECT sequence FROM event WHERE epoch_key = ? AND sequence > ? ORDER BY sequence"""
 
 # ---- writer: refusals --------------------------------------------------------------------------
 
@@ -101,11 +113,11 @@ SELECT_METER_KEYS = """
 SELECT meter_key, gateway_id FROM meter JOIN gateway USING (gateway_key)
 WHERE meter_id = ?1 AND (?2 IS NULL OR gateway_id = ?2) ORDER BY gateway_id"""
 SELECT_METER_SETS = """
-SELECT sequence, read_at, boot_at, quality, received_at, content, "values"
+SELECT sequence, read_at, boot_at, quality, received_at, content, "values", origin, flags
 FROM reading_set JOIN layout USING (layout_key)
 WHERE meter_key = ?1 AND read_at >= ?2 AND read_at < ?3 ORDER BY read_at, epoch_key, sequence"""
 SELECT_METER_SETS_LATEST = """
-SELECT sequence, read_at, boot_at, quality, received_at, content, "values"
+SELECT sequence, read_at, boot_at, quality, received_at, content, "values", origin, flags
 FROM reading_set JOIN layout USING (layout_key)
 WHERE meter_key = ?1 AND read_at >= ?2 AND read_at < ?3
 ORDER BY read_at DESC, epoch_key DESC, sequence DESC"""
@@ -125,6 +137,13 @@ SELECT min(sequence), max(sequence) FROM (
   SELECT sequence, sequence - row_number() OVER (ORDER BY sequence) AS island
   FROM reading_set WHERE epoch_key = ?)
 GROUP BY island ORDER BY 1"""
+SELECT_EVENTS_LATEST = """
+SELECT gateway_id, event.epoch_key, sequence, kind, subject, at, boot_at, event.boot_id,
+  event.quality, number, drift_s, detail, evidence, received_at
+FROM event JOIN epoch USING (epoch_key) JOIN gateway USING (gateway_key)
+WHERE (?1 IS NULL OR gateway_id = ?1) AND received_at >= ?2
+ORDER BY received_at DESC, event.epoch_key DESC, sequence DESC"""
+SELECT_GATEWAY_KEY = "SELECT gateway_key FROM gateway WHERE gateway_id = ?"
 SELECT_REFUSALS = """
 SELECT gateway_id, reason, count, first_at, last_at FROM refusal ORDER BY gateway_id, reason"""
 SELECT_ORDERS = """

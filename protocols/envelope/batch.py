@@ -14,20 +14,32 @@ knows what it does not have yet. sequences, read_at and the uptime offset (read_
 first value and differences. A column holds differences to the same meter's previous value in this
 batch, a text column the texts. Every array has one entry per reading set; a register that gave no
 value is not in its set's layout, so a missing value is never a number.
+
+Version 2 is the same with two columns more behind the quality: origin and flags. A batch whose sets
+are all live and not flagged goes as version 1. A set without readings is flagged as shed.
 """
 
 from protocols.envelope.claims import is_count
 from protocols.errors import EnvelopeError
 from protocols.obis import Obis
 from protocols.quantity import KIND_NAMES, SCALER_MAX, UNITS, VALUE_MAX, Kind, Quantity
-from protocols.readings import TIME_QUALITY_NAMES, Reading, ReadingSet
+from protocols.readings import (
+    FLAGS_MAX,
+    ORIGIN_NAMES,
+    TIME_QUALITY_NAMES,
+    Flag,
+    Origin,
+    Reading,
+    ReadingSet,
+)
 
 VERSION = 1
+VERSION_MARKED = 2  # with origins and flags
 SETS_MAX = 2000  # of one batch
 READINGS_MAX = 256  # of one set
 TEXT_SIZE_MAX = 64  # characters of a meter id or a text value
 BOOT_ID_SIZE = 16
-_FIELDS = 13
+_FIELDS = {VERSION: 13, VERSION_MARKED: 15}
 
 
 def encode_batch(rows: list, head: int) -> list:
@@ -65,8 +77,10 @@ def encode_batch(rows: list, head: int) -> list:
                 previous[key] = value
     read_at = [one.read_at for _, one in rows]
     offsets = [one.read_at - one.boot_at for _, one in rows]
-    return [
-        VERSION,
+    marks = [[one.origin for _, one in rows], [one.flags for _, one in rows]]
+    is_marked = any(marks[0]) or any(marks[1])
+    body = [
+        VERSION_MARKED if is_marked else VERSION,
         head,
         boots,
         meters,
@@ -78,29 +92,20 @@ def encode_batch(rows: list, head: int) -> list:
         _differences(read_at),
         _differences(offsets),
         qualities,
-        columns,
     ]
+    return body + (marks if is_marked else []) + [columns]
 
 
 def decode_batch(body: object) -> tuple:
     """(head, [(sequence, ReadingSet), ...]) of a body; EnvelopeError("schema") for anything
     else."""
-    if (
-        not isinstance(body, list)
-        or len(body) != _FIELDS
-        or not is_count(body[0])  # true and 1.0 are no version
-        or body[0] != VERSION
-        or not is_count(body[1])
-    ):
-        raise EnvelopeError("schema", "batch")
-    head, boots, meters, flat = body[1:5]
-    sequences, meter_at, layout_at, boot_at, read_at, offsets, qualities = body[5:12]
-    for column in body[2:]:
-        if not isinstance(column, list):
-            raise EnvelopeError("schema", "batch")
+    fields = _checked(body)
+    head, boots, meters, flat = fields[1:5]
+    sequences, meter_at, layout_at, boot_at, read_at, offsets, qualities = fields[5:12]
     count = len(sequences)
-    if not 0 < count <= SETS_MAX or any(len(column) != count for column in body[6:12]):
+    if not 0 < count <= SETS_MAX or any(len(column) != count for column in fields[6:-1]):
         raise EnvelopeError("schema", "batch columns differ in length")
+    origins, flags = fields[12:-1] or ([Origin.LIVE] * count, [0] * count)
     _check_names(boots, meters)
     layouts = [_layout(one) for one in flat]
     sequences = _sums(sequences)
@@ -110,25 +115,46 @@ def decode_batch(body: object) -> tuple:
     _check_indexes(layout_at, len(layouts))
     _check_indexes(boot_at, len(boots))
     _check_indexes(qualities, len(TIME_QUALITY_NAMES))
+    _check_indexes(origins, len(ORIGIN_NAMES))
+    _check_indexes(flags, FLAGS_MAX + 1)
     if (
         sequences[0] < 1
         or any(b <= a for a, b in zip(sequences, sequences[1:]))
         or head < sequences[-1]
     ):
         raise EnvelopeError("schema", "sequences do not rise up to the head")
-    values = _Columns(layouts, body[12])
+    values = _Columns(layouts, fields[-1])
     rows = []
     for n in range(count):
         if not 0 <= offsets[n] <= read_at[n]:
             raise EnvelopeError("schema", "times")
         readings = values.take(layout_at[n], meter_at[n])
+        if not readings and not flags[n] & Flag.SHED:
+            raise EnvelopeError("schema", "a set without readings that was not shed")
         boot_ms = read_at[n] - offsets[n]
+        meter, boot = meters[meter_at[n]], boots[boot_at[n]]
         one = ReadingSet(
-            meters[meter_at[n]], read_at[n], boot_ms, boots[boot_at[n]], qualities[n], readings
+            meter, read_at[n], boot_ms, boot, qualities[n], readings, origins[n], flags[n]
         )
         rows.append((sequences[n], one))
     values.check_empty()
     return head, rows
+
+
+def _checked(body: object) -> list:
+    """The body, when its version, its head and the number and type of its columns fit."""
+    if (
+        not isinstance(body, list)
+        or not body
+        or not is_count(body[0])  # true and 1.0 are no version
+        or len(body) != _FIELDS.get(body[0])
+        or not is_count(body[1])
+    ):
+        raise EnvelopeError("schema", "batch")
+    for column in body[2:]:
+        if not isinstance(column, list):
+            raise EnvelopeError("schema", "batch")
+    return body
 
 
 class _Columns:
@@ -191,7 +217,7 @@ def _flat(layout: tuple) -> list:
 
 
 def _layout(flat: object) -> list:
-    if not isinstance(flat, list) or len(flat) % 4 or not 0 < len(flat) <= 4 * READINGS_MAX:
+    if not isinstance(flat, list) or len(flat) % 4 or len(flat) > 4 * READINGS_MAX:
         raise EnvelopeError("schema", "layout")
     layout = []
     for at in range(0, len(flat), 4):

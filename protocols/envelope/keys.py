@@ -21,10 +21,11 @@ class Use:
     SIGN_DATA = "sign-data"  # gateway: batches, receipts, hello
     SIGN_ACK = "sign-ack"  # head end: acknowledgements
     SIGN_ORDER = "sign-order"  # head end: orders
+    SIGN_CONFIG = "sign-config"  # head end: configurations
     OPEN = "open"  # either: messages are encrypted to it
 
 
-USES = (Use.SIGN_DATA, Use.SIGN_ACK, Use.SIGN_ORDER, Use.OPEN)
+USES = (Use.SIGN_DATA, Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG, Use.OPEN)
 
 
 class KeyRecord(

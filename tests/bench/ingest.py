@@ -84,5 +84,6 @@ def _row(meters: dict[str, int], sequence: int, one: ReadingSet) -> tuple[object
     values = json.dumps([reading.quantity.value for reading in one.readings], separators=(",", ":"))
     meter = meters[one.meter_id]
     return (
-        1, sequence, meter, one.read_at, one.boot_at, 1, one.quality, one.read_at, 1, values
+        1, sequence, meter, one.read_at, one.boot_at, 1, one.quality, one.read_at, 1, values,
+        one.origin, one.flags,
     )  # fmt: skip

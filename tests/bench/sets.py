@@ -25,7 +25,7 @@ def reading_sets(meters: int, polls: int, seed: int = 1) -> list[ReadingSet]:
             readings = tuple(_readings(rates[meter], chance))
             address = f"{202611000000 + meter * 37:012d}"
             utc, boot = _START_MS + at, _BOOT_MS + at
-            sets.append(ReadingSet(address, utc, boot, boot_id, TimeQuality.NTP, readings))
+            sets.append(ReadingSet(address, utc, boot, boot_id, TimeQuality.NTP, readings, 0, 0))
     return sets
 
 

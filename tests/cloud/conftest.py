@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud.app import Core
+from tests.cloud.console import Console
 from tests.cloud.world import World
 
 
@@ -19,3 +20,8 @@ def core(world: World) -> Iterator[Core]:
     core = world.core()
     yield core
     core.store.close()
+
+
+@pytest.fixture
+def console(world: World, capsys: pytest.CaptureFixture[str]) -> Console:
+    return Console(world, capsys)

@@ -8,42 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cloud.__main__ import main
 from cloud.app import Core
 from cloud.commands.tables import printable, shown_time, time_from_text
 from protocols.errors import CallerError
 from protocols.messages import OrderState
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
-from protocols.readings import Reading
+from protocols.readings import Flag, Origin, Reading
+from tests.cloud.console import Console
 from tests.cloud.test_orders import READ, READING, Bench
 from tests.cloud.world import NOW, World, reading_set
-
-
-class Console:
-    """Runs a command of this world, and takes what it prints."""
-
-    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        self.world = world
-        self._capsys = capsys
-        self.err = ""
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        assert main([*words, "--config", str(self.world.config)]) == code
-        out = self._capsys.readouterr()
-        self.err = out.err
-        return out.out
-
-    def refused(self, *words: str) -> str:
-        """The one sentence of a command that ends with 2."""
-        assert self(*words, code=2) == ""
-        assert self.err.startswith("busbar-cloud: ") and self.err.count("\n") == 1
-        return self.err
-
-
-@pytest.fixture
-def console(world: World, capsys: pytest.CaptureFixture[str]) -> Console:
-    return Console(world, capsys)
 
 
 @pytest.fixture
@@ -59,13 +33,31 @@ def filled(world: World, core: Core) -> Core:
 def test_readings_as_a_table(console: Console, filled: Core) -> None:
     """Time with ms, quantity in words, exact decimals, units as people write them."""
     lines = console("readings", "meter-1").splitlines()
-    assert lines[0].split() == ["time", "obis", "name", "value", "unit", "kind", "quality"]
+    columns = ["time", "obis", "name", "value", "unit", "kind", "quality", "origin", "flags"]
+    assert lines[0].split() == columns
     assert len(lines) == 1 + 8 * 5
     first, voltage = lines[1].split("  "), lines[3]
     assert first[0] == "2025-11-21T04:41:00.000Z" and first[1] == "1-0:1.8.0*255"
     assert "active energy import" in lines[1] and "10.00  kWh" in lines[1]
     assert "voltage L1" in voltage and "100.2  V" in voltage and "instantaneous" in voltage
-    assert lines[1].endswith("ntp")
+    assert lines[1].endswith("ntp      live")
+
+
+def test_readings_show_their_origin_and_flags(console: Console, core: Core) -> None:
+    """What is not read live, or is doubtful, says so in every form."""
+    freeze = reading_set(1)._replace(origin=Origin.FREEZE)
+    doubtful = reading_set(2)._replace(flags=Flag.ROLL_BACK | Flag.CLOCK_SUSPECT)
+    shed = reading_set(3)._replace(readings=(), flags=Flag.SHED)
+    core.ingest.handle(*console.world.gateway.batch([(1, freeze), (2, doubtful), (3, shed)]))
+    core.ingest.commit()
+    rows = json.loads(console("readings", "meter-1", "--json", "--obis", "1-0:1.8.0"))
+    assert [(row["origin"], row["flags"]) for row in rows] == [
+        ("freeze", ""), ("live", "roll-back clock-suspect"),
+    ]  # fmt: skip
+    lines = console("readings", "meter-1", "--obis", "1-0:1.8.0").splitlines()
+    assert lines[1].endswith("freeze")
+    assert lines[2].endswith("live    roll-back clock-suspect")
+    assert core.store.db.execute("SELECT flags FROM reading_set").fetchall() == [(0,), (33,), (16,)]
 
 
 def test_readings_as_json(console: Console, filled: Core) -> None:
@@ -82,6 +74,8 @@ def test_readings_as_json(console: Console, filled: Core) -> None:
         "unit": "kWh",
         "kind": "cumulative",
         "quality": "ntp",
+        "origin": "live",
+        "flags": "",
         "integer": 1000,
         "scaler": 1,
         "base_unit": "Wh",

@@ -7,6 +7,7 @@ import pytest
 
 from cloud.app import Core
 from cloud.store.database import StateLock, StoreError, open_reader, open_writer
+from cloud.store.reader import Reader, StoredSet
 from protocols.errors import SettingError
 from tests.cloud.world import World
 
@@ -70,15 +71,97 @@ def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
     db.execute("CREATE TABLE x (y)")
     db.close()
     for opening in (lambda: open_writer(path, "t1"), lambda: open_reader(path)):
-        with pytest.raises(StoreError, match="is not a head end's database of version 1"):
+        with pytest.raises(StoreError, match="is not a head end's database of version 2"):
             opening()
     other = tmp_path / "b.db"
     open_writer(other, "t1").close()
     db = sqlite3.connect(other)
-    db.execute("PRAGMA user_version = 2")
+    db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(StoreError, match="version 1"):
+    with pytest.raises(StoreError, match="version 2"):
         open_writer(other, "t1")
+
+
+VERSION_1 = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE gateway (
+    gateway_key INTEGER PRIMARY KEY, gateway_id TEXT NOT NULL UNIQUE, epoch_key INTEGER,
+    ack_counter INTEGER NOT NULL DEFAULT 0, order_counter INTEGER NOT NULL DEFAULT 0,
+    last_seen_at INTEGER NOT NULL, quality INTEGER, boot_id BLOB, version TEXT, hello_at INTEGER,
+    hello_sequence INTEGER, nonce BLOB, acknowledged INTEGER,
+    last_order INTEGER NOT NULL DEFAULT 0, presence TEXT, presence_at INTEGER) STRICT;
+CREATE TABLE epoch (
+    epoch_key INTEGER PRIMARY KEY, gateway_key INTEGER NOT NULL REFERENCES gateway,
+    epoch BLOB NOT NULL, head INTEGER NOT NULL DEFAULT 0,
+    window_highest INTEGER NOT NULL DEFAULT 0, window_seen BLOB NOT NULL DEFAULT x'',
+    first_seen_at INTEGER NOT NULL, UNIQUE (gateway_key, epoch)) STRICT;
+CREATE TABLE meter (
+    meter_key INTEGER PRIMARY KEY, gateway_key INTEGER NOT NULL REFERENCES gateway,
+    meter_id TEXT NOT NULL, meter_address TEXT, is_announced INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (gateway_key, meter_id)) STRICT;
+CREATE TABLE boot (boot_key INTEGER PRIMARY KEY, boot_id BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE layout (layout_key INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE reading_set (
+    epoch_key INTEGER NOT NULL, sequence INTEGER NOT NULL, meter_key INTEGER NOT NULL,
+    read_at INTEGER NOT NULL, boot_at INTEGER NOT NULL, boot_key INTEGER NOT NULL,
+    quality INTEGER NOT NULL, received_at INTEGER NOT NULL, layout_key INTEGER NOT NULL,
+    "values" TEXT NOT NULL, UNIQUE (epoch_key, sequence)) STRICT;
+INSERT INTO setting VALUES ('tenant', 't1');
+INSERT INTO gateway (gateway_key, gateway_id, epoch_key, last_seen_at) VALUES (1, 'gw1', 1, 5);
+INSERT INTO epoch (epoch_key, gateway_key, epoch, head, first_seen_at) VALUES (1, 1, x'00', 7, 5);
+INSERT INTO meter (meter_key, gateway_key, meter_id) VALUES (1, 1, 'meter-1');
+INSERT INTO boot VALUES (1, x'00112233445566778899aabbccddeeff');
+INSERT INTO layout VALUES (1, '[["1-0:1.8.0*255",1,"Wh",1]]');
+INSERT INTO reading_set VALUES (1, 7, 1, 1000, 900, 1, 2, 1001, 1, '[42]');
+PRAGMA application_id = 1111640131;
+PRAGMA user_version = 1;
+"""
+
+
+def columns(db: sqlite3.Connection, table: str) -> set[tuple[object, ...]]:
+    """Name, type, NOT NULL, default and key of each column."""
+    return {row[1:] for row in db.execute(f"PRAGMA table_info({table})")}
+
+
+def test_a_database_of_version_1_is_brought_to_this_one(tmp_path: Path) -> None:
+    """What it holds stays as it is, and everything of the present schema is there."""
+    path = tmp_path / "a.db"
+    db = sqlite3.connect(path)
+    db.executescript(VERSION_1)
+    db.close()
+    with pytest.raises(StoreError, match="of version 2; busbar-cloud run brings it there"):
+        open_reader(path)
+    with pytest.raises(StoreError, match="another tenant"):
+        open_writer(path, "t2")
+    for _ in range(2):
+        open_writer(path, "t1").close()
+    with Reader(path) as reader:
+        (one,) = reader.sets((1, "gw1"))
+        assert list(reader.latest_events()) == []
+    assert one == StoredSet(
+        "gw1", 7, 1000, 900, 2, 1001, [["1-0:1.8.0*255", 1, "Wh", 1]], [42], 0, 0
+    )
+    migrated, fresh = open_reader(path), open_writer(tmp_path / "b.db", "t1")
+    for table in ("reading_set", "epoch", "event"):
+        assert columns(migrated, table) == columns(fresh, table) != set()
+    wanted = "SELECT name FROM sqlite_schema WHERE tbl_name = 'event' ORDER BY name"
+    assert migrated.execute(wanted).fetchall() == fresh.execute(wanted).fetchall()
+    migrated.close()
+    fresh.close()
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """The file is as it was, and the next start tries again."""
+    path = tmp_path / "a.db"
+    db = sqlite3.connect(path)
+    db.executescript(VERSION_1 + "CREATE TABLE event (x);")
+    with pytest.raises(StoreError, match="cannot be used"):
+        open_writer(path, "t1")
+    assert db.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert len(columns(db, "reading_set")) == 10
+    db.execute("DROP TABLE event")
+    db.close()
+    open_writer(path, "t1").close()
 
 
 def test_a_state_directory_has_one_service(tmp_path: Path) -> None:

@@ -37,7 +37,16 @@ def stored(world: World, meter: str = "meter-1") -> list[tuple[int, ReadingSet]]
                 found.append(
                     (
                         one.sequence,
-                        ReadingSet(meter, one.read_at, one.boot_at, boot, one.quality, readings),
+                        ReadingSet(
+                            meter,
+                            one.read_at,
+                            one.boot_at,
+                            boot,
+                            one.quality,
+                            readings,
+                            one.origin,
+                            one.flags,
+                        ),
                     )
                 )
     return found
@@ -236,7 +245,8 @@ def test_a_moved_message_is_refused(world: World, core: Core) -> None:
         (topic.replace("/t1/", "/t2/"), "topic"),
         (topic.replace("/1/", "/2/"), "topic"),
         (world.gateway.topic("dn/a"), "topic"),
-        (world.gateway.topic("up/e"), "topic"),
+        (world.gateway.topic("up/e"), "unopenable"),
+        (world.gateway.topic("dn/cfg"), "topic"),
         ("", "topic"),
         ("busbar/1/t1//up/d", "topic"),
         ("a\0b", "topic"),

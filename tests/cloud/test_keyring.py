@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cloud.identity.keyring import Registry, load_own_keys
+from cloud.identity.keyring import Registry, load_config_keys, load_own_keys
 from protocols.envelope.keys import Use
 from protocols.errors import EnvelopeError, SettingError
 from tests.cloud.world import NOW, TENANT, FakeClock, World, make_key
@@ -47,6 +47,23 @@ def test_a_missing_or_expired_key_is_named(use: str, world: World) -> None:
     world.write_keys()
     with pytest.raises(SettingError, match=f"there is no valid key for {use}"):
         load_own_keys(world.identity, TENANT, FakeClock(NOW))
+
+
+def test_the_configuration_key_is_in_a_file_of_its_own(world: World) -> None:
+    """The service starts without it and does not read it; who configures finds it alone there."""
+    key = make_key("head-end", Use.SIGN_CONFIG)
+    row = {"record": key.record.to_json(), "private": key.private.hex()}
+    document = {"party": "head-end", "tenant": TENANT, "keys": [row]}
+    with pytest.raises(SettingError, match=r"config-keys\.json: cannot be read"):
+        load_config_keys(world.identity, TENANT, world.clock)
+    (world.identity / "config-keys.json").write_text(json.dumps(document))
+    own = load_config_keys(world.identity, TENANT, world.clock)
+    assert own.current(Use.SIGN_CONFIG, NOW) == key
+    with pytest.raises(EnvelopeError):
+        load_own_keys(world.identity, TENANT, world.clock).current(Use.SIGN_CONFIG, NOW)
+    (world.identity / "config-keys.json").write_text(json.dumps(document | {"keys": []}))
+    with pytest.raises(SettingError, match="there is no valid key for sign-config"):
+        load_config_keys(world.identity, TENANT, world.clock)
 
 
 @pytest.mark.parametrize(

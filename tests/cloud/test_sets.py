@@ -12,7 +12,7 @@ from protocols.envelope.batch import decode_batch, encode_batch
 from protocols.errors import EnvelopeError
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
-from protocols.readings import Reading, ReadingSet
+from protocols.readings import Flag, Origin, Reading, ReadingSet
 from tests.cloud.world import BOOT, NOW
 
 CODES = [Obis.from_text(f"1-0:{c}.8.0") for c in range(1, 7)]
@@ -44,7 +44,7 @@ def make_rows(seed: int) -> list[tuple[int, ReadingSet]]:
     ]
     if chance.random() < 0.3:
         layouts.append([(CODES[0], 0, "", Kind.TEXT), (CODES[1], 0, "V", 3)])
-    rows, sequence = [], 0
+    rows, sequence, is_marked = [], 0, chance.random() < 0.5
     for _ in range(chance.randrange(1, 40)):
         sequence += chance.choice((1, 1, 1, 5))
         readings = tuple(
@@ -61,9 +61,12 @@ def make_rows(seed: int) -> list[tuple[int, ReadingSet]]:
         )
         at = NOW + chance.randrange(10_000_000)
         boot = BOOT if chance.random() < 0.8 else bytes(16)
+        marks = (chance.randrange(3), chance.randrange(64)) if is_marked else (0, 0)
+        if marks[1] & Flag.SHED and seed % 7 == 0:
+            readings = ()
         meter = f"meter-{chance.randrange(1 if seed % 3 == 0 else 8)}"
         rows.append(
-            (sequence, ReadingSet(meter, at, at - NOW, boot, chance.randrange(4), readings))
+            (sequence, ReadingSet(meter, at, at - NOW, boot, chance.randrange(4), readings, *marks))
         )
     return rows
 
@@ -99,17 +102,43 @@ def test_columns_and_values_give_the_same(seed: int) -> None:
         rows[0][1].boot_id,
         rows[0][1].quality,
     )
+    assert sets.origins == [one.origin for _, one in rows]
+    assert sets.flags == [one.flags for _, one in rows]
 
 
 def test_numbers_go_by_columns() -> None:
-    """The quick way is taken: known layouts, numbers, one or many meters."""
+    """The quick way is taken: known layouts, numbers, one or many meters, marked or not."""
+    told = set()
     for seed in range(60):
         body = encode_batch(make_rows(seed), 10_000)
         reader = BatchReader()
-        has_text = any(Kind.TEXT in flat[3::4] for flat in body[4])
+        is_rare = any(Kind.TEXT in flat[3::4] or not flat for flat in body[4])
         assert reader._by_columns(body) is None
         reader.read(body)
-        assert (reader._by_columns(body) is None) == has_text
+        assert (reader._by_columns(body) is None) == is_rare
+        told.add((body[0], is_rare))
+    assert told == {(1, False), (1, True), (2, False), (2, True)}
+
+
+def test_origins_and_flags_are_told() -> None:
+    """By columns as by values; a set that was shed whole has no values, and is there."""
+    code = CODES[0]
+    live = ReadingSet("m", NOW, 1, BOOT, 2, (Reading(code, Quantity(5, 1, "Wh", 1)),), 0, 0)
+    rows = [
+        (1, live),
+        (2, live._replace(origin=Origin.FREEZE)),
+        (3, live._replace(flags=Flag.JUMP)),
+    ]
+    reader = BatchReader()
+    for _ in range(2):
+        sets = reader.read(encode_batch(rows, 3))[1]
+        assert (sets.origins, sets.flags) == ([0, 1, 0], [0, 0, 2])
+        assert sets.content(1)[7:] == (1, 0)
+    plain = reader.read(encode_batch(rows[:1], 3))[1]
+    assert (plain.origins, plain.flags) == ([0], [0])
+    shed = [(4, live._replace(readings=(), flags=Flag.SHED))]
+    sets = reader.read(encode_batch(shed, 4))[1]
+    assert (sets.layouts, sets.values, sets.flags) == (["[]"], ["[]"], [16])
 
 
 @given(st.integers(0, 100_000), st.randoms(use_true_random=False))
@@ -139,7 +168,7 @@ def test_a_damaged_body_is_judged_alike(seed: int, chance: random.Random) -> Non
 
 def test_a_layout_that_only_looks_known_is_not_taken() -> None:
     """1, True and 1.0 are equal in Python; in a layout only the first is a scaler or kind."""
-    one = ReadingSet("m", NOW, 1, BOOT, 2, (Reading(CODES[0], Quantity(5, 1, "Wh", 1)),))
+    one = ReadingSet("m", NOW, 1, BOOT, 2, (Reading(CODES[0], Quantity(5, 1, "Wh", 1)),), 0, 0)
     good = encode_batch([(1, one)], 1)
     reader = BatchReader()
     reader.read(good)
@@ -150,11 +179,24 @@ def test_a_layout_that_only_looks_known_is_not_taken() -> None:
             assert check_same(reader, body) == "schema"
 
 
+def test_marks_out_of_range_are_refused_alike() -> None:
+    """An origin or a bit that does not exist, behind sets that are known."""
+    one = ReadingSet("m", NOW, 1, BOOT, 2, (Reading(CODES[0], Quantity(5, 1, "Wh", 1)),), 2, 63)
+    good = encode_batch([(1, one)], 1)
+    reader = BatchReader()
+    assert reader.read(good)[1].flags == [63]
+    for at, values in ((12, (3, -1, True, 1.0)), (13, (64, -1, True, 0.0))):
+        for value in values:
+            body = copy.deepcopy(good)
+            body[at] = [value]
+            assert check_same(reader, body) == "schema"
+
+
 def test_the_layouts_remembered_are_bounded(monkeypatch: Any) -> None:
     """Beyond the limit batches are read by values, and nothing grows."""
     monkeypatch.setattr("cloud.ingest.sets.LAYOUTS_KNOWN_MAX", 2)
     reader = BatchReader()
     for n in range(5):
         reading = Reading(CODES[n], Quantity(n, 1, "Wh", 1))
-        reader.read(encode_batch([(1, ReadingSet("m", NOW, 1, BOOT, 2, (reading,)))], 1))
+        reader.read(encode_batch([(1, ReadingSet("m", NOW, 1, BOOT, 2, (reading,), 0, 0))], 1))
     assert len(reader._texts) == 2

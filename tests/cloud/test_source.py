@@ -27,7 +27,7 @@ from cloud.ingest.mailbox import (
     Published,
     Starved,
 )
-from cloud.ingest.source import MqttSource
+from cloud.ingest.source import SUBSCRIBED, MqttSource
 from protocols.messages import OrderState
 from tests.cloud.test_orders import FRAMES, READING
 from tests.cloud.world import Gateway, World
@@ -316,3 +316,8 @@ def test_the_service_from_end_to_end(world: World, broker: Mosquitto) -> None:
     assert (service.returncode, out) == (0, "")
     assert "service_started" in err and "service_stopped" in err and "Traceback" not in err
     assert not (world.base / "state" / "control.sock").exists()
+
+
+def test_all_that_a_gateway_sends_is_subscribed() -> None:
+    """Every kind of message that goes up, and the presence; nothing that goes down."""
+    assert sorted(SUBSCRIBED) == ["st", "up/d", "up/e", "up/h", "up/r"]

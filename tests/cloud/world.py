@@ -15,12 +15,15 @@ from cloud.settings import Settings, load_settings
 from protocols import topics
 from protocols.envelope.batch import encode_batch
 from protocols.envelope.claims import Claims
+from protocols.envelope.events import encode_events
 from protocols.envelope.keys import ESP256, HPKE_X25519, KeyRecord, KeySet, PrivateKey, Use
 from protocols.envelope.seal import BODY_SIZE_MAX, Context, Opened, open_sealed, seal
 from protocols.envelope.suites import Provider
+from protocols.events import Event
 from protocols.messages import (
     ACK,
     DATA,
+    EVENT,
     HEAD_END,
     HELLO,
     ORDER,
@@ -57,7 +60,24 @@ def reading_set(sequence: int, meter: str = "meter-1", at: int = NOW) -> Reading
         Reading(Obis.from_text(code), Quantity(sequence * 1000 + n, *terms))
         for n, (code, terms) in enumerate(zip(CODES, TERMS, strict=True))
     )
-    return ReadingSet(meter, at + sequence * 60_000, sequence * 60_000, BOOT, 2, readings)
+    return ReadingSet(meter, at + sequence * 60_000, sequence * 60_000, BOOT, 2, readings, 0, 0)
+
+
+def event(serial: int = 0, kind: str = "started", **fields: object) -> Event:
+    """One event, unlike those of other serials."""
+    values: dict = {
+        "kind": kind,
+        "subject": "",
+        "at": NOW - 60_000 + serial,
+        "boot_at": 5_000,
+        "boot_id": BOOT,
+        "quality": 2,
+        "number": 0,
+        "drift_s": None,
+        "detail": f"number {serial}",
+        "evidence": (),
+    }
+    return Event(**(values | fields))
 
 
 class FakeClock:
@@ -173,6 +193,11 @@ class Gateway:
         fields.update(changes)
         receipt = Receipt(order.order_id, counter, state, **fields)
         return self.seal(RECEIPT, receipt.to_body())
+
+    def events(
+        self, rows: list[tuple[int, Event]], lowest: int = 1, **changes: object
+    ) -> tuple[str, bytes]:
+        return self.seal(EVENT, encode_events(rows, lowest), **changes)  # type: ignore[arg-type]
 
     def open(self, message: Outbound, kind: MessageKind) -> tuple[Opened, object]:
         """What the head end sent, checked as a gateway checks it: (Opened, the body's value)."""

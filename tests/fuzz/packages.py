@@ -1,7 +1,7 @@
 """Targets of the other parsers: captures that are explained, CJ/T 188, Modbus, the envelope.
 
 The sentence is that of `targets`. The envelope's outer layers do not open for noise, so a second
-target fuzzes what stands inside: the body of a batch, which only a registered gateway can send.
+target fuzzes what stands inside: bodies, which only a registered gateway or the head end can send.
 """
 
 import json
@@ -24,6 +24,7 @@ from protocols.cjt188.exchange import read_present
 from protocols.cjt188.frame import decode_frame
 from protocols.cjt188.values import decode_present
 from protocols.envelope.batch import decode_batch
+from protocols.envelope.events import decode_events
 from protocols.envelope.keys import KeySet
 from protocols.envelope.seal import Context, open_sealed
 from protocols.errors import (
@@ -32,7 +33,7 @@ from protocols.errors import (
     RefusedError,
     ValueFormatError,
 )
-from protocols.messages import Ack, Hello, Order, Receipt
+from protocols.messages import Ack, Config, Hello, Order, Receipt
 from protocols.modbus.model import read_model
 from protocols.modbus.plan import Span
 from protocols.modbus.values import decode_registers
@@ -157,7 +158,8 @@ def check_bodies(data: bytes) -> None:
         if reason:
             continue
         outcome(EnvelopeError, decode_batch, value)
-        for message in (Hello, Ack, Order, Receipt):
+        outcome(EnvelopeError, decode_events, value)
+        for message in (Hello, Ack, Order, Receipt, Config):
             outcome(EnvelopeError, message.from_body, value)
 
 

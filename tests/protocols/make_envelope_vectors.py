@@ -12,17 +12,20 @@ from typing import Any, NamedTuple
 
 from protocols.envelope.batch import encode_batch
 from protocols.envelope.claims import Claims
+from protocols.envelope.events import encode_events
 from protocols.envelope.keys import ESP256, PrivateKey, Use
 from protocols.envelope.seal import Context, seal
 from protocols.envelope.suites import Provider
-from protocols.messages import Ack, Hello, Order, Receipt
+from protocols.events import Event
+from protocols.messages import Ack, Config, Hello, Order, Receipt
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
-from protocols.readings import Reading, ReadingSet, TimeQuality
+from protocols.readings import Flag, Origin, Reading, ReadingSet, TimeQuality
 from tests.protocols.envelope.world import (
     ACK_KEY,
     CLOUD_OPEN,
     CLOUD_OPEN_XWING,
+    CONFIG_KEY,
     DATA_KEY,
     GATEWAY,
     GATEWAY_OPEN,
@@ -45,6 +48,7 @@ KEYS = {
     "gw1 open": GATEWAY_OPEN,
     "head-end ack": ACK_KEY,
     "head-end order": ORDER_KEY,
+    "head-end config": CONFIG_KEY,
     "head-end open": CLOUD_OPEN,
     "head-end open x-wing": CLOUD_OPEN_XWING,
 }
@@ -58,7 +62,8 @@ NUMBER_TEXT = Quantity("000000000042", 0, "", Kind.TEXT)
 
 def _set(at: int, energy: int, *more: Reading) -> ReadingSet:
     one = Reading(ENERGY, Quantity(energy, 1, "Wh", Kind.CUMULATIVE))
-    return ReadingSet("m1", NOW + at, 5000 + at, b"b" * 16, TimeQuality.NTP, (one, *more))
+    readings = (one, *more)
+    return ReadingSet("m1", NOW + at, 5000 + at, b"b" * 16, TimeQuality.NTP, readings, 0, 0)
 
 
 BATCH = encode_batch(
@@ -78,6 +83,14 @@ BATCH = encode_batch(
     ],
     12,
 )
+MARKED_BATCH = encode_batch(
+    [
+        (13, _set(180_000, 12345690)._replace(flags=Flag.ROLL_BACK | Flag.CLOCK_SUSPECT)),
+        (14, _set(-86_400_000, 12300000)._replace(boot_at=190_000, origin=Origin.FREEZE)),
+        (15, _set(240_000, 0)._replace(readings=(), flags=Flag.SHED)),
+    ],
+    15,
+)
 BODIES = {
     "batch": BATCH,
     "hello": Hello(NONCE, b"b" * 16, "0.1.0", 12, 7, 2, 3, (("m1", "123456789012"),)).to_body(),
@@ -91,8 +104,44 @@ BODIES = {
         (Reading(ENERGY, Quantity(26, 1, "Wh", Kind.CUMULATIVE)), Reading(NUMBER, NUMBER_TEXT)),
         ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16")),
     ).to_body(),
-    "ack": Ack(EPOCH, 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),)).to_body(),
-    "order": Order(b"order-id--16-b-r", "read", "m1", "123456789012", ENERGY).to_body(),
+    "ack": Ack(EPOCH, 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),), 5).to_body(),
+    "order": Order(b"order-id--16-b-r", "read", "m1", "123456789012", ENERGY, ()).to_body(),
+    "backfill": Order(
+        b"order-id--16-b-s",
+        "backfill",
+        "m1",
+        "123456789012",
+        ENERGY,
+        (NOW - 86_400_000, NOW),
+    ).to_body(),
+    "marked batch": MARKED_BATCH,
+    "events": encode_events(
+        [
+            (
+                5,
+                Event(
+                    "started", "", NOW, 900, b"b" * 16, TimeQuality.RTC, 0, None, "0.1.0, power", ()
+                ),
+            ),
+            (
+                6,
+                Event(
+                    "meter-cover-opened",
+                    "m1",
+                    NOW - 3_600_000,
+                    65_000,
+                    b"b" * 16,
+                    TimeQuality.NTP,
+                    2,
+                    -41,
+                    "",
+                    ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16")),
+                ),
+            ),
+        ],
+        4,
+    ),
+    "config": Config(3, True, '[gateway]\nid = "gw1"\n').to_body(),
 }
 
 
@@ -123,6 +172,14 @@ CASES = (
          Claims(5, NOW, NOW + 86_400_000, b"", EPOCH, 4), "ack"),
     Case("order", "order", "dn/c", DOWN, "head-end order", Use.SIGN_ORDER, "gw1 open",
          Claims(4, NOW, NOW + 120_000, NONCE, EPOCH, 5), "order"),
+    Case("order, with arguments", "order", "dn/c", DOWN, "head-end order", Use.SIGN_ORDER,
+         "gw1 open", Claims(5, NOW, NOW + 120_000, NONCE, EPOCH, 5), "backfill"),
+    Case("data, with origins and flags", "data", "up/d", UP, "gw1 data", Use.SIGN_DATA,
+         "head-end open", Claims(11, NOW, 0, b"", EPOCH, 1), "marked batch"),
+    Case("event", "event", "up/e", UP, "gw1 data", Use.SIGN_DATA, "head-end open",
+         Claims(12, NOW, 0, b"", EPOCH, 6), "events"),
+    Case("config", "config", "dn/cfg", DOWN, "head-end config", Use.SIGN_CONFIG, "gw1 open",
+         Claims(3, NOW, NOW + 86_400_000, b"", EPOCH, 7), "config"),
 )  # fmt: skip
 
 

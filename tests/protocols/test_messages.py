@@ -9,13 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import messages, topics
+from protocols.envelope.fields import TEXT_SIZE_MAX
 from protocols.envelope.keys import USES, Use
 from protocols.errors import CallerError, EnvelopeError
 from protocols.messages import (
     ACK,
     ACTIONS,
+    ARGUMENT_MAX,
+    ARGUMENTS_MAX,
+    CONFIG,
+    CONFIG_SIZE_MAX,
     DATA,
     DOWNLINK_BY_SUFFIX,
+    EVENT,
     EVIDENCE_FRAME_SIZE_MAX,
     EVIDENCE_MAX,
     HEAD_END,
@@ -30,11 +36,11 @@ from protocols.messages import (
     RECEIPT,
     RECEIPT_STATES,
     RECEIPTS_MAX,
-    TEXT_SIZE_MAX,
     UPLINK_BY_SUFFIX,
     VERSION,
     Ack,
     Action,
+    Config,
     Hello,
     MessageKind,
     Order,
@@ -70,7 +76,13 @@ HELLOS = st.builds(
     Hello, BYTES[16], BYTES[16], TEXT, COUNT, COUNT, st.integers(0, 3), COUNT,
     st.lists(st.tuples(TEXT, TEXT), max_size=4).map(tuple),
 )  # fmt: skip
-ORDERS = st.builds(Order, BYTES[16], st.sampled_from(ACTIONS), TEXT, TEXT, CODES)
+SPANS = st.lists(st.integers(0, 1 << 52), min_size=2, max_size=2, unique=True)
+ORDERS = st.builds(
+    Order, BYTES[16], st.just(Action.READ), TEXT, TEXT, CODES, st.just(())
+) | st.builds(
+    Order, BYTES[16], st.just(Action.BACKFILL), TEXT, TEXT, CODES, SPANS.map(sorted).map(tuple)
+)
+CONFIGS = st.builds(Config, st.integers(1, LARGEST), st.booleans(), TEXT)
 RECEIPTS = st.builds(
     Receipt, BYTES[16], COUNT, st.sampled_from(RECEIPT_STATES), st.text(max_size=20), COUNT,
     st.integers(0, 3), READINGS,
@@ -88,10 +100,10 @@ def acks(draw: st.DrawFn) -> Ack:
     ranges = tuple(one for one in ranges if one[1] <= LARGEST)
     receipts = draw(st.lists(st.tuples(COUNT, st.sampled_from(RECEIPT_STATES)), max_size=3))
     nonce = draw(st.just(b"") | BYTES[16])
-    return Ack(draw(BYTES[8]), upto, ranges, draw(COUNT), nonce, tuple(receipts))
+    return Ack(draw(BYTES[8]), upto, ranges, draw(COUNT), nonce, tuple(receipts), draw(COUNT))
 
 
-ANY = HELLOS | acks() | ORDERS | RECEIPTS
+ANY = HELLOS | acks() | ORDERS | RECEIPTS | CONFIGS
 
 
 @given(ANY)
@@ -117,7 +129,7 @@ def test_a_body_starts_with_its_version_and_is_plain(message: Any) -> None:
     def plain(value: Any) -> bool:
         if type(value) is list:
             return all(map(plain, value))
-        return type(value) in (int, bytes, str)
+        return type(value) in (int, bytes, str, bool)
 
     assert message.to_body()[0] == VERSION
     assert plain(message.to_body())
@@ -134,22 +146,25 @@ def test_the_kinds_are_those_of_the_documented_table() -> None:
         ("receipt", "up/r", "sign-data", 3),
         ("ack", "dn/a", "sign-ack", 4),
         ("order", "dn/c", "sign-order", 5),
+        ("event", "up/e", "sign-data", 6),
+        ("config", "dn/cfg", "sign-config", 7),
     )
     assert {type(kind) for kind in MESSAGE_KINDS} == {MessageKind}
     for kind in MESSAGE_KINDS:
         assert f"| {kind.name} | {kind.suffix} |" in str(messages.__doc__)
         assert kind.suffix in topics.SUFFIXES
         assert kind.use in USES
-    assert (DATA, HELLO, RECEIPT, ACK, ORDER) == MESSAGE_KINDS
+    assert (DATA, HELLO, RECEIPT, ACK, ORDER, EVENT, CONFIG) == MESSAGE_KINDS
 
 
 def test_a_topic_tells_the_kind_and_the_way() -> None:
     """Up and down do not share a topic, a name or a content type."""
-    assert UPLINK_BY_SUFFIX == {"up/d": DATA, "up/h": HELLO, "up/r": RECEIPT}
-    assert DOWNLINK_BY_SUFFIX == {"dn/a": ACK, "dn/c": ORDER}
+    assert UPLINK_BY_SUFFIX == {"up/d": DATA, "up/h": HELLO, "up/r": RECEIPT, "up/e": EVENT}
+    assert DOWNLINK_BY_SUFFIX == {"dn/a": ACK, "dn/c": ORDER, "dn/cfg": CONFIG}
     for column in (0, 1, 3):
         assert len({kind[column] for kind in MESSAGE_KINDS}) == len(MESSAGE_KINDS)
-    assert {kind.use for kind in DOWNLINK_BY_SUFFIX.values()} == {Use.SIGN_ACK, Use.SIGN_ORDER}
+    uses = {kind.use for kind in DOWNLINK_BY_SUFFIX.values()}
+    assert uses == {Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG}
 
 
 def test_the_head_end_has_a_name_that_no_gateway_can_have_in_its_place() -> None:
@@ -162,7 +177,8 @@ def test_the_head_end_has_a_name_that_no_gateway_can_have_in_its_place() -> None
 N16, N8 = b"n" * 16, b"e" * 8
 GOOD: dict[type, list[Any]] = {
     Hello: [1, N16, b"b" * 16, "0.1.0", 12, 7, 2, 3, [["m1", "123456789012"], ["m2", "unit 5"]]],
-    Ack: [1, N8, 7, [[9, 9], [11, 20]], 1_763_700_000_000, N16, [[3, "done"], [4, "refused"]]],
+    Ack: [1, N8, 7, [[9, 9], [11, 20]], 1_763_700_000_000, N16, [[3, "done"], [4, "refused"]], 5],
+    Config: [1, 7, True, "[gateway]\n"],
     Order: [1, N16, "read", "m1", "123456789012", b"\x01\x00\x01\x08\x00\xff"],
     Receipt: [
         1, N16, 3, "done", "", 1_763_700_000_000, 2,
@@ -171,6 +187,8 @@ GOOD: dict[type, list[Any]] = {
         [[">", 0, b"\x68"], ["<", 120, b"\x68\x16"]],
     ],
 }  # fmt: skip
+SPAN = [1_763_600_000_000, 1_763_700_000_000]
+BACKFILL = [1, N16, "backfill", "m1", "123456789012", bytes(6), SPAN]
 Case = tuple[type, int, Any]
 
 
@@ -220,6 +238,11 @@ FAULTS: list[Case] = [
                                 [[3, "draft"]], [[3, "published"]], [[3, None]], [[3, ["done"]]],
                                 [[-1, "done"]], [[True, "done"]], [["3", "done"]],
                                 [[3, "done"]] * (RECEIPTS_MAX + 1))],
+    *odd_counts(Ack, 7),
+    *odd_counts(Config, 1), (Config, 1, 0),
+    *[(Config, 2, odd) for odd in (0, 1, None, "true", [])],
+    *[(Config, 3, odd) for odd in ("", None, 5, b"a", ["a"], "a" * (CONFIG_SIZE_MAX + 1),
+                                   "\u00e9" * (CONFIG_SIZE_MAX // 2 + 1))],
     *odd_bytes(Order, 1, 16), *odd_texts(Order, 3), *odd_texts(Order, 4), *odd_bytes(Order, 5, 6),
     *[(Order, 2, odd) for odd in ("", "READ", "disconnect", 1, None, ["read"], b"read", {})],
     *odd_bytes(Receipt, 1, 16), *odd_counts(Receipt, 2), *odd_counts(Receipt, 5),
@@ -271,6 +294,7 @@ def test_a_body_of_another_size_is_refused(kind: Any) -> None:
     for body in (
         GOOD[kind][:-1],
         [*GOOD[kind], 0],
+        [*GOOD[kind], []],
         [],
         [1],
         None,
@@ -290,7 +314,7 @@ def test_the_limits_themselves_are_allowed() -> None:
     hello = [*GOOD[Hello][:8], [["m" * TEXT_SIZE_MAX, "a"]] * METERS_MAX]
     assert len(Hello.from_body(hello).meters) == METERS_MAX
     ranges = [[2 * n + 9, 2 * n + 9] for n in range(RANGES_MAX)]
-    ack = [1, N8, 7, ranges, LARGEST, b"", [[LARGEST, "done"]] * RECEIPTS_MAX]
+    ack = [1, N8, 7, ranges, LARGEST, b"", [[LARGEST, "done"]] * RECEIPTS_MAX, LARGEST]
     assert len(Ack.from_body(ack).ranges) == RANGES_MAX
     assert len(Ack.from_body(ack).receipts) == RECEIPTS_MAX
     row = [bytes(6), VALUE_MAX - 1, -SCALER_MAX, "Wh", 1]
@@ -302,6 +326,32 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert len(Receipt.from_body(receipt).readings) == ORDER_READINGS_MAX
     assert len(Receipt.from_body(receipt).evidence) == EVIDENCE_MAX
     assert len(PROVIDER.encode(receipt)) < 1024 * 1024
+    assert (ARGUMENTS_MAX, ARGUMENT_MAX, CONFIG_SIZE_MAX) == (16, 2**53, 65_536)
+    for text in ("c" * CONFIG_SIZE_MAX, "\u00e9" * (CONFIG_SIZE_MAX // 2)):
+        assert Config.from_body([1, LARGEST, False, text]).text == text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        None, 5, {}, "", [], [1], [1, 2, 3], [2, 1], [2, 2], [-1, 2], [1, True], [1, "2"], [1, 2.0],
+        [1, None], [1, 2**53 + 1], [1, [2]], ["t" * (TEXT_SIZE_MAX + 1), 2], [1] * 17, [1, 2**63],
+    ],
+)  # fmt: skip
+def test_a_backfill_needs_a_span(arguments: Any) -> None:
+    """From before to, both UTC ms; the form without any is that of a read alone."""
+    assert Order.from_body(BACKFILL).arguments == tuple(SPAN)
+    assert Order.from_body(BACKFILL).to_body() == BACKFILL
+    assert refused(Order, [*BACKFILL[:6], arguments]) == "schema"
+    assert refused(Order, BACKFILL[:6]) == "schema"
+    assert refused(Order, [*GOOD[Order], arguments]) == "schema"
+    assert refused(Order, [*GOOD[Order], SPAN]) == "schema"
+
+
+def test_an_order_without_arguments_is_as_short_as_ever() -> None:
+    """A stored or frozen order of before arguments opens, and there is one form for each order."""
+    assert Order.from_body(GOOD[Order]).arguments == ()
+    assert len(Order.from_body(GOOD[Order]).to_body()) == 6
 
 
 @pytest.mark.parametrize(
@@ -317,7 +367,7 @@ def test_the_limits_themselves_are_allowed() -> None:
 )
 def test_ranges_rise_above_what_is_complete(upto: int, ranges: list[list[int]]) -> None:
     """They neither overlap nor fall; the smallest of them is one number."""
-    ack = Ack.from_body([1, N8, upto, ranges, 0, b"", []])
+    ack = Ack.from_body([1, N8, upto, ranges, 0, b"", [], 0])
     assert ack.ranges == tuple((first, last) for first, last in ranges)
 
 
@@ -437,7 +487,7 @@ def test_an_order_names_one_meter_by_the_address_it_has_here(
     ordered: str, here: str, reason: str
 ) -> None:
     """Broadcast, wildcard and mistaken addresses never reach a line."""
-    order = Order(N16, "read", "m1", ordered, Obis(1, 0, 1, 8, 0, 255))
+    order = Order(N16, "read", "m1", ordered, Obis(1, 0, 1, 8, 0, 255), ())
     if reason:
         with pytest.raises(CallerError, match=f"^{reason}$"):
             check_target(order, here)

@@ -30,7 +30,8 @@ TREE = {
     "broker": 0o700, "broker/broker.key": 0o600, "broker/broker.pem": 0o644,
     "broker/ca.pem": 0o644, "broker/crl.pem": 0o644,
     "cloud": 0o700, "cloud/tls.key": 0o600, "cloud/tls.pem": 0o644, "cloud/ca.pem": 0o644,
-    "cloud/keys.json": 0o600, "cloud/registry.json": 0o644,
+    "cloud/keys.json": 0o600, "cloud/config-keys.json": 0o600, "cloud/keyset.json": 0o644,
+    "cloud/registry.json": 0o644,
     "gateways": 0o700, "gateways/gw1": 0o700, "gateways/gw1/tls.key": 0o600,
     "gateways/gw1/tls.pem": 0o644, "gateways/gw1/ca.pem": 0o644, "gateways/gw1/keys.json": 0o600,
     "gateways/gw1/keyset.json": 0o644,
@@ -91,6 +92,7 @@ class Parties:
         self.gateway = gateway
         self.gateway_keys = private_keys(directory / "gateways" / gateway / "keys.json")
         self.head_end_keys = private_keys(directory / "cloud" / "keys.json")
+        self.head_end_keys |= private_keys(directory / "cloud" / "config-keys.json")
         self.keyset = trusted(directory / "gateways" / gateway / "keyset.json")
         self.registry = trusted(directory / "cloud" / "registry.json")
 
@@ -180,7 +182,11 @@ def test_the_json_files_have_their_form(made: Deployment) -> None:
     gateway = read(root / "gateways" / "gw1" / "keys.json")
     assert registry["keys"] == [row["record"] for row in gateway["keys"]]
     keyset = read(root / "gateways" / "gw1" / "keyset.json")
-    assert keyset["keys"] == [row["record"] for row in keys["keys"]]
+    own = keys["keys"] + read(root / "cloud" / "config-keys.json")["keys"]
+    by_use = {row["record"]["use"]: row["record"] for row in own}
+    assert {record["use"]: record for record in keyset["keys"]} == by_use
+    assert len(keyset["keys"]) == len(own) == 4
+    assert read(root / "cloud" / "keyset.json") == keyset
 
 
 def test_the_keys_seal_and_open_both_ways(made: Deployment) -> None:
@@ -189,9 +195,31 @@ def test_the_keys_seal_and_open_both_ways(made: Deployment) -> None:
     assert parties.up().body == b"body"
     assert parties.down(messages.ACK, Use.SIGN_ACK).body == b"body"
     assert parties.down(messages.ORDER, Use.SIGN_ORDER).body == b"body"
-    with pytest.raises(EnvelopeError) as caught:
-        parties.down(messages.ORDER, Use.SIGN_ACK)
-    assert caught.value.reason == "key_use"
+    assert parties.down(messages.CONFIG, Use.SIGN_CONFIG).body == b"body"
+    uses = {messages.ACK: Use.SIGN_ACK, messages.ORDER: Use.SIGN_ORDER,
+            messages.CONFIG: Use.SIGN_CONFIG}  # fmt: skip
+    for kind, right in uses.items():
+        for use in uses.values():
+            if use != right:
+                with pytest.raises(EnvelopeError) as caught:
+                    parties.down(kind, use)
+                assert caught.value.reason == "key_use"
+
+
+def test_the_configuration_key_is_apart(made: Deployment) -> None:
+    """The service's file does not hold it, its own holds nothing else, and a gateway may be added
+    when both have moved to where they are used."""
+    cloud = made.directory / "cloud"
+    assert set(private_keys(cloud / "keys.json")) == {Use.SIGN_ACK, Use.SIGN_ORDER, Use.OPEN}
+    own = private_keys(cloud / "config-keys.json")
+    assert set(own) == {Use.SIGN_CONFIG}
+    assert read(cloud / "config-keys.json")["party"] == messages.HEAD_END
+    for name in ("keys.json", "config-keys.json"):
+        (cloud / name).rename(made.directory / name)
+    made.init(None, ["gw2"], None, LATER)
+    keyset = read(made.directory / "gateways" / "gw2" / "keyset.json")
+    assert own[Use.SIGN_CONFIG].record.to_json() in keyset["keys"]
+    assert keyset == read(made.directory / "gateways" / "gw1" / "keyset.json")
 
 
 def test_a_gateways_keys_open_nothing_of_another_one(tmp_path: Path) -> None:
@@ -315,12 +343,12 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_a_deployment_that_fails_on_the_way_leaves_nothing(tmp_path: Path, fail_at: Any) -> None:
     """Whichever file can not be written; then the next run succeeds."""
-    for count in range(20):
+    for count in range(22):
         fail_at(count)
         with pytest.raises(PowerCutError):
             Deployment(tmp_path).init(None, ["gw1"], None, NOW)
         assert tree_of(tmp_path) == {}
-    fail_at(20)  # that is all of them
+    fail_at(22)  # that is all of them
     Deployment(tmp_path).init(None, ["gw1"], None, NOW)
     assert Parties(tmp_path, "gw1").up().body == b"body"
 
@@ -449,8 +477,9 @@ def test_a_directory_without_a_deployment_has_nothing_to_revoke(tmp_path: Path) 
         ("cloud/registry.json", b'{"tenant": "t1", "keys": [7], "version": 1}'),
         ("cloud/registry.json", b'{"tenant": "../t", "keys": [], "version": 1}'),
         ("cloud/registry.json", b'{"tenant": "t1", "keys": [], "version": true}'),
-        ("cloud/keys.json", b'{"keys": [7]}'),
-        ("cloud/keys.json", b'{"keys": [{"private": "5ec7e7"}]}'),
+        ("cloud/keyset.json", b'{"keys": [7]}'),
+        ("cloud/keyset.json", b'{"keys": []}'),
+        ("cloud/keyset.json", b'{"keys": {"private": "5ec7e7"}}'),
         ("ca/ca.key", b"5ec7e7"),
         ("ca/ca.pem", b""),
         ("ca/crl.pem", b"x"),
@@ -467,6 +496,17 @@ def test_a_damaged_file_is_named_and_nothing_is_done(
     assert name in str(caught.value)
     assert "damaged" in str(caught.value)
     assert "5ec7e7" not in str(caught.value)
+
+
+def test_a_key_set_of_somebody_else_is_not_handed_out(made: Deployment) -> None:
+    """A gateway trusts the head end's keys and no others."""
+    path = made.directory / "cloud" / "keyset.json"
+    table = read(path)
+    table["keys"][1]["owner"] = "gw1"
+    path.write_text(json.dumps(table))
+    with pytest.raises(SettingError, match=r"keyset\.json does not hold the keys of 'head-end'"):
+        made.init(None, ["gw2"], None, LATER)
+    assert not (made.directory / "gateways" / "gw2").exists()
 
 
 def test_a_registry_with_odd_times_is_damaged(made: Deployment) -> None:

@@ -14,7 +14,10 @@ HEAD_END = make_head_end("t1", NOW)
 
 @pytest.mark.parametrize(
     ("identity", "uses"),
-    [(GATEWAY, [Use.SIGN_DATA, Use.OPEN]), (HEAD_END, [Use.SIGN_ACK, Use.SIGN_ORDER, Use.OPEN])],
+    [
+        (GATEWAY, [Use.SIGN_DATA, Use.OPEN]),
+        (HEAD_END, [Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG, Use.OPEN]),
+    ],
     ids=["gateway", "head end"],
 )
 def test_each_use_has_a_key_of_its_own(identity: Identity, uses: list[str]) -> None:

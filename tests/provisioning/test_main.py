@@ -92,7 +92,7 @@ def test_no_secret_is_ever_told(capsys: Capture, tmp_path: Path) -> None:
         _, out, err = run(capsys, *arguments)
         told += out + err
     secrets = ["PRIVATE KEY"]
-    for path in tmp_path.rglob("keys.json"):
+    for path in tmp_path.rglob("*keys.json"):
         secrets += [row["private"] for row in json.loads(path.read_text())["keys"]]
     for path in tmp_path.rglob("*.key"):
         secrets += path.read_text().splitlines()[1:-1]

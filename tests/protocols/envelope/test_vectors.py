@@ -7,10 +7,12 @@ import pytest
 
 from protocols.envelope.batch import decode_batch
 from protocols.envelope.claims import Claims
+from protocols.envelope.events import decode_events
 from protocols.envelope.keys import KeyRecord, KeySet, PrivateKey
 from protocols.envelope.seal import BODY_SIZE_MAX, Context, open_sealed
 from protocols.envelope.suites import Provider
-from protocols.messages import MESSAGE_KINDS, Ack, Hello, Order, Receipt
+from protocols.events import Event
+from protocols.messages import MESSAGE_KINDS, Ack, Config, Hello, Order, Receipt
 from protocols.readings import Reading
 from tests.protocols.make_envelope_vectors import CASES, FILE, KEYS, parts_of
 
@@ -87,7 +89,22 @@ def test_a_frozen_batch_opens_to_its_readings(name: str) -> None:
         for sequence, one in rows
     ]
     assert (head, found) == (12, READINGS)
-    assert {(one.boot_id, one.quality) for _, one in rows} == {(b"b" * 16, 2)}
+    marks = {(one.boot_id, one.quality, one.origin, one.flags) for _, one in rows}
+    assert marks == {(b"b" * 16, 2, 0, 0)}
+
+
+def test_a_frozen_batch_with_origins_and_flags_opens() -> None:
+    """A roll-back under a doubtful clock, a freeze of the day before, a set that was shed whole."""
+    head, rows = decode_batch(content_of(BY_NAME["data, with origins and flags"]))
+    found = [
+        (n, one.read_at, one.boot_at, one.origin, one.flags, [shown(r)[1] for r in one.readings])
+        for n, one in rows
+    ]
+    assert (head, found) == (15, [
+        (13, NOW + 180_000, 185_000, 0, 33, ["123456.90"]),
+        (14, NOW - 86_400_000, 190_000, 1, 0, ["123000.00"]),
+        (15, NOW + 240_000, 245_000, 0, 16, []),
+    ])  # fmt: skip
 
 
 def test_a_frozen_hello_opens() -> None:
@@ -99,13 +116,40 @@ def test_a_frozen_hello_opens() -> None:
 def test_a_frozen_acknowledgement_opens() -> None:
     """Field by field."""
     ack = Ack.from_body(content_of(BY_NAME["ack"]))
-    assert ack == (b"epoch--1", 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),))
+    assert ack == (b"epoch--1", 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),), 5)
 
 
 def test_a_frozen_order_opens() -> None:
     """Field by field."""
     order = Order.from_body(content_of(BY_NAME["order"]))
-    assert order == (ORDER_ID, "read", "m1", "123456789012", (1, 0, 1, 8, 0, 255))
+    assert order == (ORDER_ID, "read", "m1", "123456789012", (1, 0, 1, 8, 0, 255), ())
+
+
+def test_a_frozen_order_with_arguments_opens() -> None:
+    """A day to be filled."""
+    order = Order.from_body(content_of(BY_NAME["order, with arguments"]))
+    assert order[1:] == (
+        "backfill", "m1", "123456789012", (1, 0, 1, 8, 0, 255), (NOW - 86_400_000, NOW)
+    )  # fmt: skip
+
+
+def test_frozen_events_open() -> None:
+    """The gateway's own, and a meter's with its count, its drift and its frames."""
+    frames = ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16"))
+    boot = b"b" * 16
+    lowest, rows = decode_events(content_of(BY_NAME["event"]))
+    assert lowest == 4
+    assert rows == [
+        (5, Event("started", "", NOW, 900, boot, 1, 0, None, "0.1.0, power", ())),
+        (6, Event("meter-cover-opened", "m1", NOW - 3_600_000, 65_000, boot, 2, 2, -41, "",
+                  frames)),
+    ]  # fmt: skip
+
+
+def test_a_frozen_configuration_opens() -> None:
+    """A dry run of version 3."""
+    config = Config.from_body(content_of(BY_NAME["config"]))
+    assert config == (3, True, '[gateway]\nid = "gw1"\n')
 
 
 def test_a_frozen_receipt_opens() -> None:

@@ -55,6 +55,7 @@ DATA_KEY = key("gw1 data", GATEWAY, Use.SIGN_DATA)
 OTHER_DATA_KEY = key("gw2 data", OTHER_GATEWAY, Use.SIGN_DATA)
 ACK_KEY = key("head-end ack", HEAD_END, Use.SIGN_ACK)
 ORDER_KEY = key("head-end order", HEAD_END, Use.SIGN_ORDER)
+CONFIG_KEY = key("head-end config", HEAD_END, Use.SIGN_CONFIG)
 STRANGER_KEY = key("stranger", GATEWAY, Use.SIGN_DATA)  # no key set holds it
 CLOUD_OPEN = key("head-end open", HEAD_END, Use.OPEN, HPKE_X25519)
 CLOUD_OPEN_XWING = key("head-end open", HEAD_END, Use.OPEN, HPKE_XWING)
@@ -62,7 +63,9 @@ GATEWAY_OPEN = key("gw1 open", GATEWAY, Use.OPEN, HPKE_X25519)
 OTHER_OPEN = key("gw2 open", OTHER_GATEWAY, Use.OPEN, HPKE_X25519)
 
 TRUSTED = KeySet(
-    tuple(one.record for one in (DATA_KEY, OTHER_DATA_KEY, ACK_KEY, ORDER_KEY, CLOUD_OPEN))
+    tuple(
+        one.record for one in (DATA_KEY, OTHER_DATA_KEY, ACK_KEY, ORDER_KEY, CONFIG_KEY, CLOUD_OPEN)
+    )
 )
 CLOUD_KEYS = {one.record.kid: one for one in (CLOUD_OPEN, CLOUD_OPEN_XWING)}
 GATEWAY_KEYS = {GATEWAY_OPEN.record.kid: GATEWAY_OPEN}

@@ -409,7 +409,7 @@ def test_any_words_give_readings_that_a_batch_carries(
     words = source.draw(st.dictionaries(st.integers(0, 4 * len(kinds)), WORD | st.just(0xFFFF)))
     readings = decode_registers(model(*registers), tuple(registers), words)
     if readings:
-        one = ReadingSet("m1", 1_763_700_000_000, 1000, bytes(16), 2, tuple(readings))
+        one = ReadingSet("m1", 1_763_700_000_000, 1000, bytes(16), 2, tuple(readings), 0, 0)
         assert decode_batch(encode_batch([(1, one)], 1)) == (1, [(1, one)])
 
 

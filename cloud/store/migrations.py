@@ -1,0 +1,31 @@
+"""From each earlier version of the database to the next one: what was added since, and nothing
+that changes a row. `schema.sql` is the whole of the present version; a test compares the two."""
+
+_EVENTS = """
+CREATE TABLE event (
+    epoch_key INTEGER NOT NULL REFERENCES epoch,
+    sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    boot_at INTEGER NOT NULL,
+    boot_id BLOB NOT NULL,
+    quality INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    drift_s INTEGER,
+    detail TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    PRIMARY KEY (epoch_key, sequence)
+) STRICT"""
+
+# version -> the statements that lead to the next one
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE reading_set ADD COLUMN origin INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE reading_set ADD COLUMN flags INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE epoch ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
+        _EVENTS,
+        "CREATE INDEX event_by_arrival ON event (received_at)",
+    ),
+}
