@@ -2,12 +2,21 @@
 
 import sqlite3
 
-# What SQLite says of a bad file. Its other errors (full, busy, read-only) are the disk's: the rows
-# in the file are as good as before.
-_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_DAMAGE |= {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+# What SQLite says of a bad file. Its other errors (full, busy, read-only, an unreadable sector) are
+# the disk's: the rows in the file are as good as before.
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ}
 
 
-def is_damage(error: sqlite3.DatabaseError) -> bool:
+class JournalRefusedError(OSError):
+    """The journal can not be opened, and is not damaged either. One sentence for a person."""
+
+
+class JournalReplacedError(Exception):
+    """What was asked of a journal that was put aside meanwhile; the one of now has another
+    epoch."""
+
+
+def is_damage(error: BaseException) -> bool:
     """Whether the file itself is bad, and must be put aside."""
-    return bool({error.sqlite_errorcode, error.sqlite_errorcode & 0xFF} & _DAMAGE)
+    code = getattr(error, "sqlite_errorcode", 0)
+    return bool({code, code & 0xFF} & _DAMAGE)

@@ -1,6 +1,6 @@
 """Sets of sequence numbers as ranges: what is acknowledged, what is under way."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 
@@ -35,6 +35,22 @@ class Ranges:
             last = max(last, self._lasts[high - 1])
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
+
+    def remove(self, first: int, last: int) -> None:
+        """Takes first..last out, both included."""
+        if last < first:
+            return
+        low = bisect_left(self._lasts, first)
+        high = bisect_right(self._firsts, last)
+        if low >= high:
+            return
+        rest = [
+            (self._firsts[low], first - 1),
+            (last + 1, self._lasts[high - 1]),
+        ]
+        kept = [(one, other) for one, other in rest if one <= other]
+        self._firsts[low:high] = [one for one, _ in kept]
+        self._lasts[low:high] = [other for _, other in kept]
 
     def contiguous_from(self, first: int) -> int:
         """The last number of the run that begins at `first`; first - 1 without one."""

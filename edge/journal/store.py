@@ -1,4 +1,4 @@
-"""All SQL of the gateway.
+"""The journal file, and all that its one writer does with it.
 
 * WAL, synchronous FULL, one read-write connection in one thread: what is committed survives a power
   cut, and SQLite's checkpoint races cannot happen.
@@ -6,42 +6,42 @@
   always higher. A new journal file gets a new epoch, so the head end never mixes the two up.
 * Rows stay after their acknowledgement, as the gateway's archive, until age or space purges them.
 * Only the head end's sealed acknowledgement marks a row as stored.
+* All SQL of the gateway is in this package; what belongs to one table stands in a module of its
+  own.
 """
 
+import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from importlib.resources import files
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from edge.journal.damage import is_damage
+from edge.journal import events as event_rows
+from edge.journal import opening, readings, space
+from edge.journal import orders as order_rows
+from edge.journal.damage import JournalReplacedError, is_damage
+from edge.journal.opening import PAGE_SIZE
+from edge.journal.orders import ORDERS_KEPT, StoredOrder
 from edge.journal.ranges import Ranges
+from edge.journal.reader import JournalReader, Row
+from edge.journal.space import NOTHING_SHED, Shed, Thinning
+from edge.journal.wreck import memos_of
 from protocols.envelope.claims import EPOCH_SIZE
-from protocols.obis import Obis
-from protocols.quantity import Quantity
-from protocols.readings import Reading, ReadingSet, TimeQuality
+from protocols.events import Event
+from protocols.readings import ReadingSet
+
+__all__ = ["ORDERS_KEPT", "Journal", "JournalReader", "Row", "StoredOrder"]
 
 FILE_NAME = "journal.db"
-PAGE_SIZE = 4096
 COUNTER_BLOCK = 1024  # message counters reserved at a time, so that a crash can never reuse one
 PURGE_ROWS_MAX = 2_000  # per transaction, so that readings never wait long for a purge
-ORDERS_KEPT = 200  # so that a redelivered one still finds its result
+SLOT = "slot"  # scope of the memos that say which slot of a task was run last
 _JOURNAL_SIZE_LIMIT = 4 * 1024 * 1024
 _UNCLEAN, _CLEAN = 1, 0
 
-Row = tuple[int, ReadingSet]
-
-
-class StoredOrder(NamedTuple):
-    """An order of the inbox."""
-
-    counter: int
-    order_id: bytes
-    body: bytes
-    expires_at: int
-    state: str
+Memo = tuple[str, str, Any]  # scope, name, value
 
 
 class Journal:
@@ -52,45 +52,58 @@ class Journal:
         self.path = folder / FILE_NAME
         self.epoch = b""
         self.salvaged = ""  # why the former file was put aside, if it was
-        self._pages_max = size_mb_max * 1024 * 1024 // PAGE_SIZE
+        self.is_open = False
+        self.pages_max = size_mb_max * 1024 * 1024 // PAGE_SIZE
         self._db: sqlite3.Connection = None  # type: ignore[assignment]
-        self._keys: dict[tuple[str, object], int] = {}
-        self._layouts: dict[tuple[Any, ...], int] = {}
+        self._keys = readings.Keys()
         self._next_sequence = 1
 
     # ---- life -----------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Opens or makes the file; a damaged one is put aside, and a new epoch begins."""
-        try:
-            self._open()
-            damage = "" if self._mark("state") == _CLEAN else self._check()
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                self._disconnect()
-                raise
-            damage = str(error)
+    def open(self, suspect: bool = False) -> None:
+        """Opens or makes the file, and brings it forward to this version. A damaged one is put
+        aside, and a new epoch begins; it is examined after an unclean end, or when it is `suspect`.
+        sqlite3.Error or OSError when the disk refuses, JournalRefusedError for a later version's
+        file."""
+        damage = self._damage(suspect) and self._damage_again()
         if damage:
             self.salvaged = damage
-            self._put_aside()
+            self._disconnect()
+            aside = opening.put_aside(self.path)
             self._open()
+            self._keep_memos(aside)
+        self._db.execute(f"PRAGMA max_page_count={self.pages_max}")
         self._set_mark("state", _UNCLEAN)
         self.epoch = self._mark("epoch")
         self._next_sequence = self.head() + 1
+        self.is_open = True
 
     def close(self) -> None:
         """Closes cleanly: the next start need not check the file."""
         self._set_mark("state", _CLEAN)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
+        self._disconnect()
 
-    def reader(self) -> "JournalReader":
+    def reader(self) -> JournalReader:
         """A connection for another thread, which can only read."""
-        return JournalReader(self.path)
+        return JournalReader(
+            sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        )
+
+    def abandon(self) -> None:
+        """Closes a file that met damage, as it is; what was not committed was not accepted."""
+        self._disconnect()
+
+    def can_be_read(self) -> bool:
+        """Whether the disk gives the bytes of the file, good or bad."""
+        try:
+            opening.read_through(self.path)
+        except OSError:
+            return False
+        return True
 
     def _open(self) -> None:
         self._disconnect()  # of an attempt that failed
-        new = not self.path.exists()
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._db.executescript(
             f"PRAGMA page_size={PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL;"
@@ -98,58 +111,74 @@ class Journal:
             f"PRAGMA synchronous=FULL; PRAGMA journal_size_limit={_JOURNAL_SIZE_LIMIT};"
             "PRAGMA wal_autocheckpoint=1000; PRAGMA busy_timeout=5000; PRAGMA foreign_keys=ON;"
             "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
-            f"PRAGMA max_page_count={self._pages_max};"
         )
-        if new or not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            schema = files("edge.journal").joinpath("schema.sql").read_text()
-            self._db.executescript("BEGIN;" + schema)
+        if opening.is_new(self._db):
+            opening.build(self._db)
             self._set_mark("epoch", os.urandom(EPOCH_SIZE))
             self._set_mark("state", _CLEAN)
             self._db.execute("COMMIT")
         self.path.chmod(0o600)
 
+    def _damage(self, suspect: bool) -> str:
+        """Opens the file; in words what is wrong with it, "" for nothing."""
+        try:
+            self._open()
+            if missing := opening.missing_table(self._db):
+                return missing
+            damage = "" if self._mark("state") == _CLEAN and not suspect else self._check()
+            if not damage:
+                opening.bring_forward(self._db, self.path)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                self._disconnect()
+                raise
+            damage = str(error)
+        return damage
+
+    def _damage_again(self) -> str:
+        """A second look at a file that seemed damaged: the disk may have given wrong bytes once. A
+        disk that gives none (OSError) says nothing of the file."""
+        self._disconnect()
+        opening.read_through(self.path)
+        return self._damage(suspect=True)
+
     def _check(self) -> str:
-        result = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        return "" if result == "ok" else str(result)
+        return opening.check(self._db)
 
     def _disconnect(self) -> None:
+        self.is_open = False
+        self._keys.forget()
         if self._db is not None:
             self._db.close()
 
-    def _put_aside(self) -> None:
-        self._disconnect()
-        number = 1
-        while (aside := self.path.with_name(f"journal-damaged-{number}.db")).exists():
-            number += 1
-        for suffix in ("", "-wal", "-shm"):
-            part = Path(str(self.path) + suffix)
-            if part.exists():
-                part.rename(str(aside) + suffix)
+    def _keep_memos(self, aside: Path) -> None:
+        """What the gateway remembers over a restart outlives a damaged file where it can: a slot
+        that was run is not run again."""
+        with self.transaction():
+            self._write_memos(memos_of(aside))
 
-    # ---- writing --------------------------------------------------------------------------------
+    # ---- reading sets, events and what goes with them -------------------------------------------
 
-    def append(self, sets: Iterable[ReadingSet]) -> int:
-        """Commits reading sets, gives them their sequences and returns the highest. All or
-        nothing."""
+    def append(
+        self,
+        sets: Iterable[ReadingSet],
+        slots: Iterable[tuple[str, int]] = (),
+        events: Iterable[Event] = (),
+        memos: Iterable[Memo] = (),
+    ) -> int:
+        """Commits reading sets, gives them their sequences and returns the highest; with them the
+        slots (task, UTC ms) that they are of, events and memos. All or nothing."""
         sequence = self._next_sequence
         rows = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for one in sets:
-                rows.append(
-                    (
-                        sequence,
-                        self._key("meter", "meter_id", one.meter_id),
-                        self._layout(one.readings),
-                        self._key("boot", "boot_id", one.boot_id),
-                        one.read_at,
-                        one.boot_at,
-                        one.quality,
-                        json.dumps([r.quantity.value for r in one.readings], separators=(",", ":")),
-                    )
-                )
+                rows.append(readings.row_of(self._db, self._keys, sequence, one))
                 sequence += 1
-            self._db.executemany("INSERT INTO reading_set VALUES (?,?,?,?,?,?,?,?)", rows)
+            readings.insert(self._db, rows)
+            event_rows.insert(self._db, self._keys, events)
+            self._write_memos((SLOT, *slot) for slot in slots)
+            self._write_memos(memos)
             self._db.execute("COMMIT")
         except BaseException:
             self.roll_back()
@@ -165,22 +194,48 @@ class Journal:
         for first, last in ranges:
             stored.add(first, last)
         if list(stored) != before:
-            with self.transaction():
-                self._db.execute("DELETE FROM acknowledged")
-                self._db.executemany("INSERT INTO acknowledged VALUES (?,?)", list(stored))
+            self._write_acknowledged(stored)
         return stored
+
+    def reopen(self, first: int, last: int) -> Ranges:
+        """The head end asks for first..last again: of these, the rows that are still here become
+        unacknowledged. Returns all that are acknowledged."""
+        stored = self.acknowledged()
+        before = list(stored)
+        stored.remove(max(first, self._first()), min(last, self.head()))
+        if list(stored) != before:
+            self._write_acknowledged(stored)
+        return stored
+
+    def acknowledge_events(self, upto: int) -> None:
+        """The head end has stored the events up to this sequence. A number that is too high, or
+        lower than before, changes nothing."""
+        if self.events_acknowledged() < upto <= event_rows.head(self._db):
+            self._set_mark("events_acknowledged", upto)
+
+    def events_acknowledged(self) -> int:
+        """The mark of `acknowledge_events`."""
+        return int(self._mark("events_acknowledged") or 0)
 
     def retime(self, boot_id: bytes, offset_ms: int, after: int, quality: int) -> int:
         """Gives the unsynced rows of this boot with a sequence above `after` their UTC:
-        boot time + offset. Returns how many."""
+        boot time + offset. Only what was read live. Returns how many."""
         with self.transaction():
-            cursor = self._db.execute(
-                "UPDATE reading_set SET read_at = boot_at + ?, quality = ?"
-                " WHERE sequence > ? AND quality = ?"
-                " AND boot_key = (SELECT boot_key FROM boot WHERE boot_id = ?)",
-                (offset_ms, quality, after, TimeQuality.UNSYNCED, boot_id),
-            )
-        return cursor.rowcount
+            return readings.retime(self._db, boot_id, offset_ms, after, quality)
+
+    def memos(self, scope: str) -> dict[str, Any]:
+        """What was kept under this scope, by name."""
+        return dict(self._db.execute("SELECT name, value FROM memo WHERE scope = ?", (scope,)))
+
+    def set_memo(self, scope: str, name: str, value: Any) -> None:
+        """Keeps a number, a text or bytes over restarts."""
+        self._write_memos([(scope, name, value)])
+
+    def clear_memo(self, scope: str, name: str) -> None:
+        """Forgets it."""
+        self._db.execute("DELETE FROM memo WHERE scope = ? AND name = ?", (scope, name))
+
+    # ---- room -----------------------------------------------------------------------------------
 
     def purge(self, before_ms: int, fill: float) -> int:
         """Deletes acknowledged rows read before `before_ms`, or while the file is fuller than
@@ -189,25 +244,38 @@ class Journal:
         upto = min(self.acknowledged().contiguous_from(1), self.head() - 1)
         crowded = self.fill() > fill
         with self.transaction():
-            cursor = self._db.execute(
-                "DELETE FROM reading_set WHERE sequence IN (SELECT sequence FROM reading_set"
-                " WHERE sequence <= ? AND (? OR read_at < ?) ORDER BY sequence LIMIT ?)",
-                (upto, crowded, before_ms, PURGE_ROWS_MAX),
-            )
-            self._db.execute(
-                "DELETE FROM order_inbox"
-                " WHERE counter <= (SELECT max(counter) FROM order_inbox) - ?"
-                " AND counter NOT IN (SELECT counter FROM receipt WHERE NOT acknowledged)",
-                (ORDERS_KEPT,),
-            )
-            self._db.execute(
-                "DELETE FROM receipt WHERE counter NOT IN (SELECT counter FROM order_inbox)"
-            )
-        if cursor.rowcount:
-            # executescript, because on Python 3.11 a fetched incremental_vacuum frees one page
-            # only.
-            self._db.executescript("PRAGMA incremental_vacuum(500)")
-        return cursor.rowcount
+            gone = space.purge_sets(self._db, upto, None if crowded else before_ms, PURGE_ROWS_MAX)
+            event_rows.purge(self._db, self.events_acknowledged(), before_ms, PURGE_ROWS_MAX)
+            order_rows.purge(self._db)
+        if gone:
+            space.give_back(self._db)
+        return gone
+
+    def thin(self, thinning: Thinning, before_ms: int) -> Shed:
+        """Thins the next rows of a pass, and adds them to what was shed and not told yet."""
+        with self.transaction():
+            shed = thinning.portion(self._db, self._keys, before_ms)
+            if shed.sets:
+                self._set_mark("shed", json.dumps(self.untold_shed().and_also(shed)))
+        if shed.sets:
+            space.give_back(self._db)
+        return shed
+
+    def untold_shed(self) -> Shed:
+        """What was shed since the last event that told of it."""
+        return Shed(*json.loads(self._mark("shed") or json.dumps(NOTHING_SHED)))
+
+    def tell_shed(self, event: Event) -> None:
+        """Makes the event durable that tells of it, and counts anew."""
+        with self.transaction():
+            event_rows.insert(self._db, self._keys, [event])
+            self._set_mark("shed", json.dumps(NOTHING_SHED))
+
+    def fill(self) -> float:
+        """Share of the largest size that is in use."""
+        return space.fill(self._db, self.pages_max)
+
+    # ---- marks, orders and receipts -------------------------------------------------------------
 
     def reserve_counters(self) -> int:
         """The first of COUNTER_BLOCK message counters that nobody has used, nor will after a
@@ -227,40 +295,37 @@ class Journal:
     def take_order(self, order: StoredOrder) -> None:
         """Makes an order durable before anything is done about it."""
         with self.transaction():
-            self._db.execute("INSERT INTO order_inbox VALUES (?,?,?,?,?)", order)
+            order_rows.take(self._db, order)
 
     def move_order(self, counter: int, state: str, receipt: bytes) -> None:
         """Gives an order its new state together with the receipt that tells it (b"" for none)."""
         with self.transaction():
-            self._db.execute("UPDATE order_inbox SET state = ? WHERE counter = ?", (state, counter))
-            if receipt:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO receipt (counter, state, body) VALUES (?,?,?)",
-                    (counter, state, receipt),
-                )
+            order_rows.move(self._db, counter, state, receipt)
+
+    def take_in_orders(
+        self, found: Iterable[StoredOrder], receipts: Iterable[order_rows.Receipt]
+    ) -> None:
+        """Orders and receipts out of a journal that was put aside; those that are here stay."""
+        with self.transaction():
+            order_rows.take_in(self._db, found, receipts)
 
     def acknowledge_receipts(self, stored: Iterable[tuple[int, str]]) -> None:
         """Marks receipts that the head end has stored."""
         with self.transaction():
-            self._db.executemany(
-                "UPDATE receipt SET acknowledged = 1 WHERE counter = ? AND state = ?", list(stored)
-            )
+            order_rows.acknowledge(self._db, stored)
 
     def reopen_receipts(self, counter: int) -> None:
         """A redelivered order gets its stored result again."""
         with self.transaction():
-            self._db.execute("UPDATE receipt SET acknowledged = 0 WHERE counter = ?", (counter,))
+            order_rows.reopen(self._db, counter)
 
-    def roll_back(self) -> None:
-        """Leaves no transaction open; what was not committed was not accepted."""
-        self._keys.clear()
-        self._layouts.clear()
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+    def orders(self, states: tuple[str, ...]) -> list[StoredOrder]:
+        """Orders in one of `states`, oldest first."""
+        return order_rows.in_states(self._db, states)
 
-    def transaction(self) -> "_Transaction":
-        """BEGIN IMMEDIATE … COMMIT, rolled back on any error."""
-        return _Transaction(self, self._db)
+    def order_id(self, counter: int) -> bytes:
+        """The order that had this counter; b"" if none was taken up."""
+        return order_rows.order_id(self._db, counter)
 
     # ---- reading, in the writer's thread --------------------------------------------------------
 
@@ -274,29 +339,35 @@ class Journal:
         """What the head end has stored."""
         return Ranges(self._db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
 
-    def orders(self, states: tuple[str, ...]) -> list[StoredOrder]:
-        """Orders in one of `states`, oldest first."""
-        marks = ",".join("?" * len(states))
-        rows = self._db.execute(
-            f"SELECT * FROM order_inbox WHERE state IN ({marks}) ORDER BY counter",  # noqa: S608
-            states,
-        )
-        return [StoredOrder(*row) for row in rows]
+    def require_epoch(self, epoch: bytes) -> None:
+        """JournalReplacedError when this is not the journal of that epoch any more."""
+        if epoch != self.epoch:
+            raise JournalReplacedError("the journal was put aside meanwhile")
 
-    def order_id(self, counter: int) -> bytes:
-        """The order that had this counter; b"" if none was taken up."""
-        row = self._db.execute(
-            "SELECT order_id FROM order_inbox WHERE counter = ?", (counter,)
-        ).fetchone()
-        return row[0] if row else b""
+    # ---- transactions ---------------------------------------------------------------------------
 
-    def fill(self) -> float:
-        """Share of the largest size that is in use."""
-        pages, free = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count")
-        )
-        return float(pages - free) / self._pages_max
+    def roll_back(self) -> None:
+        """Leaves no transaction open; what was not committed was not accepted."""
+        self._keys.forget()
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def transaction(self) -> "_Transaction":
+        """BEGIN IMMEDIATE … COMMIT, rolled back on any error."""
+        return _Transaction(self, self._db)
+
+    def _first(self) -> int:
+        row = self._db.execute("SELECT coalesce(min(sequence), 1) FROM reading_set").fetchone()
+        return int(row[0])
+
+    def _write_acknowledged(self, stored: Ranges) -> None:
+        with self.transaction():
+            self._db.execute("DELETE FROM acknowledged")
+            self._db.executemany("INSERT INTO acknowledged VALUES (?,?)", list(stored))
+
+    def _write_memos(self, memos: Iterable[Memo]) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO memo VALUES (?,?,?)", list(memos))
 
     def _mark(self, name: str) -> Any:
         row = self._db.execute("SELECT value FROM mark WHERE name = ?", (name,)).fetchone()
@@ -304,26 +375,6 @@ class Journal:
 
     def _set_mark(self, name: str, value: object) -> None:
         self._db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?)", (name, value))
-
-    def _key(self, table: str, column: str, value: object) -> int:
-        key = self._keys.get((table, value))
-        if key is None:
-            self._db.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (value,))  # noqa: S608
-            row = self._db.execute(f"SELECT {table}_key FROM {table} WHERE {column} = ?", (value,))  # noqa: S608
-            key = self._keys[(table, value)] = int(row.fetchone()[0])
-        return key
-
-    def _layout(self, readings: tuple[Reading, ...]) -> int:
-        layout = tuple(
-            (r.obis, r.quantity.scaler, r.quantity.unit, r.quantity.kind) for r in readings
-        )
-        key = self._layouts.get(layout)
-        if key is None:
-            content = json.dumps(
-                [[obis.text(), *rest] for obis, *rest in layout], separators=(",", ":")
-            )
-            key = self._layouts[layout] = self._key("layout", "content", content)
-        return key
 
 
 class _Transaction:
@@ -342,58 +393,3 @@ class _Transaction:
                 raise
         else:
             self._journal.roll_back()
-
-
-class JournalReader:
-    """A second connection that can only read, for the sync thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.executescript(
-            "PRAGMA query_only=ON; PRAGMA wal_autocheckpoint=0; PRAGMA busy_timeout=5000;"
-            "PRAGMA trusted_schema=OFF;"
-        )
-        self._layouts: dict[int, list[tuple[Any, ...]]] = {}
-
-    def rows(self, first: int, last: int) -> list[Row]:
-        """The reading sets first..last, in order."""
-        return list(self._rows(first, last))
-
-    def _rows(self, first: int, last: int) -> Iterator[Row]:
-        cursor = self._db.execute(
-            'SELECT sequence, meter_id, read_at, boot_at, boot_id, quality, layout_key, "values"'
-            " FROM reading_set JOIN meter USING (meter_key) JOIN boot USING (boot_key)"
-            " WHERE sequence BETWEEN ? AND ? ORDER BY sequence",
-            (first, last),
-        )
-        for sequence, meter_id, read_at, boot_at, boot_id, quality, layout_key, values in cursor:
-            readings = tuple(
-                Reading(obis, Quantity(value, *rest))
-                for (obis, *rest), value in zip(
-                    self._layout(layout_key), json.loads(values), strict=True
-                )
-            )
-            yield sequence, ReadingSet(meter_id, read_at, boot_at, boot_id, quality, readings)
-
-    def receipts(self, limit: int) -> list[tuple[int, str, bytes]]:
-        """Receipts that the head end has not stored, oldest first: (counter, state, body)."""
-        cursor = self._db.execute(
-            "SELECT counter, state, body FROM receipt WHERE acknowledged = 0"
-            " ORDER BY rowid LIMIT ?",
-            (limit,),
-        )
-        return list(cursor)
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._db.close()
-
-    def _layout(self, key: int) -> list[tuple[Any, ...]]:
-        layout = self._layouts.get(key)
-        if layout is None:
-            content = self._db.execute(
-                "SELECT content FROM layout WHERE layout_key = ?", (key,)
-            ).fetchone()[0]
-            layout = [(Obis.from_text(obis), *rest) for obis, *rest in json.loads(content)]
-            self._layouts[key] = layout
-        return layout

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.journal.store import COUNTER_BLOCK, ORDERS_KEPT, Journal, StoredOrder
 from protocols.obis import Obis
 from protocols.quantity import UNITS, Kind, Quantity
-from protocols.readings import Reading, ReadingSet, TimeQuality
+from protocols.readings import FLAGS_MAX, Reading, ReadingSet, TimeQuality
 from tests.edge.fakes import BOOT_ID, BOOT_MS, UTC_MS, make_set
 
 OTHER_BOOT = bytes(reversed(BOOT_ID))
@@ -56,6 +56,8 @@ reading_sets = st.builds(
     st.binary(min_size=16, max_size=16),
     st.integers(0, 3),
     st.lists(st.builds(Reading, obis, numbers | texts), max_size=5).map(tuple),
+    st.integers(0, 2),
+    st.integers(0, FLAGS_MAX),
 )
 
 
@@ -330,6 +332,18 @@ def test_old_orders_go_but_not_what_the_head_end_lacks(journal: Journal) -> None
     journal.acknowledge_receipts([(2, "done")])
     journal.purge(0, 1.0)
     assert [order.counter for order in journal.orders(("done",))] == kept[1:]
+
+
+def test_a_receipt_outlives_the_journal_that_had_its_order(journal: Journal) -> None:
+    """The order was under way when the journal was put aside: what became of it is told."""
+    journal.move_order(7, "done", b"receipt")
+    journal.purge(0, 1.0)
+    reader = journal.reader()
+    assert reader.receipts(10) == [(7, "done", b"receipt")]
+    journal.acknowledge_receipts([(7, "done")])
+    journal.purge(0, 1.0)
+    assert journal._db.execute("SELECT count(*) FROM receipt").fetchone() == (0,)
+    reader.close()
 
 
 def test_a_reader_can_not_write(journal: Journal) -> None:

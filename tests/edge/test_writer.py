@@ -5,14 +5,17 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.journal import writer as writer_module
 from edge.journal.store import Journal
 from edge.journal.writer import HOUSEKEEPING_MS, RETRY_MS, Ballast, Writer
+from protocols.events import Event
 from protocols.readings import ReadingSet
-from tests.edge.fakes import BOOT_MS, FakeClock, InlineWriter, make_set
+from tests.edge.fakes import BOOT_MS, UTC_MS, FakeClock, InlineWriter, make_set
+from tests.edge.test_journal_events import make_event
 
 
 @pytest.fixture
@@ -150,7 +153,7 @@ def test_a_refusing_disk_loses_nothing(
     """Sets are held, trouble is told, tries are spaced, and all is committed once there is room."""
     tries: list[int] = []
 
-    def refuse_append(sets: object) -> int:
+    def refuse_append(*_: object) -> int:
         tries.append(clock.boot_ms() - BOOT_MS)
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -444,3 +447,144 @@ def test_a_start_on_a_full_disk_keeps_the_journal(
     assert (again.head, again.journal.epoch, again.journal.salvaged) == (5, epoch, "")
     assert committed(again) == [make_set(n) for n in range(5)]
     again.stop()
+
+
+# ---- slots, events, losses ----------------------------------------------------------------------
+
+
+def told(writer: Writer) -> list[Event]:
+    """Events that the uplink would send."""
+    reader = writer.journal.reader()
+    found = [one for _, one in reader.events(10_000)]
+    reader.close()
+    return found
+
+
+def test_a_slot_is_durable_with_its_set(writer: InlineWriter) -> None:
+    """Neither before nor after it, and the last one of a task counts."""
+    for n in range(4):
+        writer.submit(make_set(n), ("m-1", n) if n else None)
+        writer.work()
+    assert writer.journal.memos("slot") == {}
+    writer.submit(make_set(4), ("m-1/fast", 99))
+    writer.work()
+    assert writer.journal.memos("slot") == {"m-1": 3, "m-1/fast": 99}
+
+
+def test_a_slot_whose_set_was_dropped_is_not_told_as_run(
+    writer: InlineWriter, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule may run it again; and an event tells how many sets were dropped."""
+    monkeypatch.setattr(writer_module, "HELD_SETS_MAX", 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.journal, "append", refuse)
+        for n in range(8):
+            writer.submit(make_set(n), (f"task-{n}", n))
+            writer.work()
+    clock.advance(RETRY_MS)
+    writer.work()
+    assert writer.journal.memos("slot") == {f"task-{n}": n for n in range(3, 8)}
+    (shed,) = [one for one in told(writer) if one.kind == "values-shed"]
+    assert f"3 whole reading sets from {UTC_MS} to {UTC_MS + 2000}" in shed.detail
+    writer.submit(make_set(9))
+    clock.advance(RETRY_MS)
+    writer.work()
+    assert [one.kind for one in told(writer)].count("values-shed") == 1
+
+
+def test_events_are_committed_with_the_group(writer: InlineWriter, clock: FakeClock) -> None:
+    """By the interval, with or without a reading set; upstream hears of them."""
+    writer.note(make_event())
+    clock.advance(999)
+    writer.work()
+    assert told(writer) == []
+    clock.advance(1)
+    writer.work()
+    assert (told(writer), writer.commits, writer.heads) == ([make_event()], 1, [0])
+    writer.note(make_event(detail="second"))
+    for n in range(5):
+        writer.submit(make_set(n))
+    writer.work()
+    assert (len(told(writer)), writer.heads) == (2, [0, 5])
+
+
+def test_an_event_wakes_the_thread(writer: InlineWriter, clock: FakeClock) -> None:
+    """As a reading set does."""
+    writer.work()
+    clock.advance(10_000)
+    writer.note(make_event())
+    assert writer._wait_ms() == 1_000
+
+
+def test_events_that_memory_can_not_hold_are_counted_and_told(
+    writer: InlineWriter, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest go."""
+    monkeypatch.setattr("edge.journal.held.EVENTS_HELD_MAX", 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.journal, "append", refuse)
+        for n in range(1, 26):
+            writer.note(make_event(detail=str(n)))
+    assert writer.events_lost == 15
+    clock.advance(RETRY_MS)
+    writer.work()
+    found = told(writer)
+    assert [one.detail for one in found[:-1]] == [str(n) for n in range(16, 26)]
+    assert (found[-1].kind, found[-1].detail) == ("events-lost", "15 that memory could not hold")
+
+
+def test_trouble_and_its_end_are_told(
+    writer: InlineWriter, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once each, however long it lasts; the first was held while the disk refused."""
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.journal, "append", refuse)
+        for n in range(20):
+            writer.submit(make_set(n))
+            clock.advance(RETRY_MS)
+            writer.work()
+    for _ in range(2):
+        clock.advance(RETRY_MS)
+        writer.work()
+    found = told(writer)
+    assert [one.kind for one in found] == ["disk-refuses", "disk-recovered"]
+    assert found[0].at == UTC_MS + 2 * RETRY_MS - RETRY_MS
+    assert "disk is full" in found[0].detail
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"kind": "NOT A KIND"},
+        {"boot_id": b"short"},
+        {"at": -1},
+        {"quality": 9},
+        {"detail": None},
+        {"evidence": (("?", 1, b""),)},
+        {"subject": "x" * 65},
+    ],
+)
+def test_an_event_that_could_never_be_sent_is_refused(
+    writer: InlineWriter, broken: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would hold up all behind it; what is only too long is cut."""
+    writer.note(make_event(**broken))
+    writer.note(make_event(detail="d" * 500, evidence=((">", 0, b"b" * 400),) * 70))
+    writer.work(everything=True)
+    (kept,) = told(writer)
+    assert (len(kept.detail), len(kept.evidence)) == (200, 64)
+    assert [one.getMessage().split()[0] for one in caplog.records] == ["event_refused"]
+
+
+def test_an_ordinary_stop_commits_events(tmp_path: Path, clock: FakeClock) -> None:
+    """The event of the stop itself among them."""
+    writer = InlineWriter(tmp_path, clock)
+    writer.start()
+    writer.note(make_event(kind="stopped", subject=""))
+    writer.stop()
+    journal = Journal(tmp_path, 64)
+    journal.open()
+    reader = journal.reader()
+    assert [one.kind for _, one in reader.events(5)] == ["stopped"]
+    reader.close()
+    journal.close()

@@ -1,0 +1,1 @@
+"""The commands of `busbar-edge`, a module for each."""
