@@ -4,9 +4,7 @@ them.
 Nothing starts before everything is checked: settings, meter models, identity, state folder.
 """
 
-import fcntl
 import logging
-import os
 import random
 import signal
 import threading
@@ -14,18 +12,21 @@ import time
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
-from pathlib import Path
 from typing import Any
 
 from edge.clock import Clock, SystemClock
-from edge.collect.poller import LineWorker, MeterWatch
+from edge.collect.line_plan import plan_line, wire
+from edge.collect.plausible import Plausibility, limits_of
+from edge.collect.poller import LineWorker, Surroundings
+from edge.collect.shares import TIGHT, check_load, load_of
+from edge.collect.watch import MeterWatch
+from edge.events import Events
+from edge.journal.folder import own_folder
 from edge.journal.highwater import HighWater
 from edge.journal.store import Journal
 from edge.journal.writer import Writer
-from edge.line import budget
 from edge.line.line import Line
 from edge.line.port import SerialPort
-from edge.meters.drivers import build_driver
 from edge.meters.learned import Learned
 from edge.meters.models import load_models
 from edge.orders.executor import OrderJob
@@ -38,9 +39,10 @@ from edge.sync.transport import Transport, event_queue
 from protocols import topics
 from protocols.envelope.seal import BODY_SIZE_MAX
 from protocols.envelope.suites import Provider
-from protocols.errors import SettingError
 from protocols.readings import TIME_QUALITY_NAMES
 
+RECALLED_ROUNDS = 8  # of all tasks, in which each meter should have been read
+RECALLED_SETS_MAX = 10_000
 log = logging.getLogger("edge.agent")
 
 
@@ -56,11 +58,28 @@ class Agent:
         identity = load_identity(
             gateway["identity_dir"], gateway["id"], gateway["tenant"], provider
         )
-        self._lock = _own_folder(gateway["state_dir"], settings.path)
+        self._lock = own_folder(gateway["state_dir"], settings.path)
+        clock.keep_in(gateway["state_dir"])
         events = event_queue()
         self._journal = Journal(gateway["state_dir"], settings.journal["size_mb_max"])
-        self._writer = Writer(self._journal, settings.journal, clock, lambda head: _wake(events))
+        self._writer = Writer(
+            self._journal,
+            settings.journal,
+            clock,
+            lambda head: _wake(events),
+            lambda: _wake(events),
+        )
         learned = Learned(gateway["state_dir"], clock)
+        self._events = Events(clock, self._writer.note)
+        clock.tell_to(lambda kind, detail: self._events.tell(kind, detail=detail, repeat_s=60))
+        self._plausibility = Plausibility({one["id"]: limits_of(one) for one in settings.meters})
+        self._surroundings = Surroundings(
+            clock,
+            self._writer.submit,
+            self._events.tell,
+            self._plausibility.judge,
+            lambda: self._writer.is_crowded,
+        )
         self._workers = {
             line["id"]: self._build_worker(line, models, learned) for line in settings.lines
         }
@@ -112,8 +131,9 @@ class Agent:
             log.error("journal_put_aside reason=%r", self._journal.salvaged)
         self._inbox.resume()  # before a new order can come: it would be found as a stored one
         self._session.start()
+        slots = self._recall()
         for worker in self._workers.values():
-            worker.start()
+            worker.start(slots)
         try:
             self._status.start()
         except OSError as error:  # a path too long, a full disk: meters are read all the same
@@ -121,6 +141,18 @@ class Agent:
         log.info(
             "agent_started gateway=%s head=%d", self._settings.gateway["id"], self._writer.head
         )
+
+    def _recall(self) -> dict[str, int]:
+        """What the journal tells of the life before: the last slot of each task, and what each
+        meter showed last."""
+        reader = self._journal.reader()
+        tasks = sum(len(worker.schedule.tasks) for worker in self._workers.values())
+        first = self._writer.head - min(RECALLED_ROUNDS * tasks, RECALLED_SETS_MAX) + 1
+        for _, one in reader.rows(max(first, 1), self._writer.head):
+            self._plausibility.recall(one, self._clock)
+        slots = reader.memos("slot")
+        reader.close()
+        return slots
 
     def stop(self) -> None:
         """Lines first, so that what they read is committed before the journal closes."""
@@ -140,6 +172,8 @@ class Agent:
             "version": software_version(),
             "utc_ms": clock.utc_ms(),
             "clock_quality": TIME_QUALITY_NAMES[clock.quality()],
+            "clock_error_ms": clock.error_ms(),
+            "clock_in_doubt": clock.is_in_doubt(),
             "connected": session.is_connected,
             "journal": {
                 "head": writer.head,
@@ -173,28 +207,21 @@ class Agent:
     def _build_worker(
         self, line: dict[str, Any], models: dict[str, Any], learned: Learned
     ) -> LineWorker:
-        port = SerialPort(line["port"], line["baud"], line["parity"], line["stop_bits"])
-        character = budget.line_character_s(line)
-        watches = {
-            meter["id"]: MeterWatch(meter, build_driver(meter, models, learned))
-            for meter in self._settings.meters
-            if meter["line"] == line["id"]
-        }
-        load = budget.load(
-            [(watch.driver.estimate_s(character), watch.period_s) for watch in watches.values()]
+        plan = plan_line(line, self._settings, models, learned)
+        shares = plan.shares()
+        if not self._settings.gateway["allow_over_budget"]:
+            check_load(line["id"], shares)
+        if load_of(shares) > TIGHT:
+            percent = round(100 * load_of(shares))
+            log.warning("line_loaded line=%s load_percent=%d", line["id"], percent)
+        own = wire(line)
+        port = SerialPort(line["port"], *own.characters)
+        return LineWorker(
+            Line(line["id"], port, own, time.monotonic),
+            plan.watches,
+            plan.tasks,
+            self._surroundings,
         )
-        if load > 1:
-            log.warning("line_overloaded line=%s load_percent=%d", line["id"], round(100 * load))
-        wire = Line(
-            line["id"],
-            port,
-            character,
-            line["response_timeout_ms"],
-            line["gap_ms"],
-            line["turnaround_ms"],
-            time.monotonic,
-        )
-        return LineWorker(wire, line["retries"], watches, self._clock, self._writer.submit)
 
     def _offer(self, meter_id: str, job: OrderJob) -> bool:
         return self._workers[self._line_of[meter_id]].offer(job)
@@ -214,39 +241,24 @@ def _meter_status(name: str, watch: MeterWatch) -> dict[str, Any]:
         "meter": name,
         "line": watch.line_id,
         "protocol": watch.protocol,
-        "edition": getattr(watch.driver, "edition", 0),  # of DL/T 645; 0: not known, or none
+        "edition": watch.driver.edition,  # of DL/T 645; 0: not known, or none
         "address": watch.driver.address,
         "period_s": watch.period_s,
-        "state": "silent" if watch.failures else "answering" if watch.sweeps else "waiting",
+        "state": _state(watch),
         "sweeps": watch.sweeps,
         "sweep_ms": watch.sweep_ms,
         "read_at": watch.read_at,
         "last_error": watch.last_error,
         "unsupported": sorted(watch.driver.unsupported),
-        "readings": [reading.described() for reading in watch.readings],
+        "readings": [reading.described() for reading in watch.shown()],
         **asdict(watch.driver.counters),
     }
 
 
-def _own_folder(folder: Path, config: Path) -> int:
-    """Makes the state folder and locks it: two agents on one journal would break both."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SettingError(
-            f"{config}: [gateway]: state_dir = {str(folder)!r} is not allowed; "
-            f"it must be a folder that we may write ({error.strerror})"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise SettingError(
-            f"{config}: [gateway]: state_dir = {str(folder)!r} is in use by a running agent; "
-            "each agent needs its own"
-        ) from error
-    return lock
+def _state(watch: MeterWatch) -> str:
+    if watch.failures:
+        return "down" if watch.is_down else "silent"
+    return "answering" if watch.sweeps else "waiting"
 
 
 def _wake(events: Any) -> None:

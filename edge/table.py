@@ -38,9 +38,9 @@ def render(snapshot: dict[str, Any]) -> str:
     ]
     meters = [{**meter, "read_at": _time(meter["read_at"])} for meter in snapshot["meters"]]
     tables = (
-        _table(_LINES, snapshot["lines"]),
-        _table(_METERS, meters),
-        _table(_READINGS, readings),
+        table_of(_LINES, snapshot["lines"]),
+        table_of(_METERS, meters),
+        table_of(_READINGS, readings),
     )
     return "\n\n".join((_summary(snapshot), *tables))
 
@@ -60,7 +60,8 @@ def _summary(snapshot: dict[str, Any]) -> str:
     )
 
 
-def _table(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> str:
+def table_of(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> str:
+    """Rows as a table; `columns` is head -> key of a row."""
     texts = [list(columns), *([str(row[key]) for key in columns.values()] for row in rows)]
     widths = [max(len(text) for text in column) for column in zip(*texts, strict=True)]
     return "\n".join(

@@ -1,100 +1,102 @@
-"""One line's worker: polls what is due, and lets an order in after the exchange that is in flight.
+"""One line's worker: polls what is due, and lets in what is more urgent after each exchange.
 
+* Orders go before on-demand reads, those before polls, and polls before catch-up work; but after
+  CATCH_UP_EVERY exchanges of polls one of catch-up has its turn, so that it never starves.
 * A meter that does not answer costs its line one probe per pause, and the pause grows: the others
-  keep their periods. It is read as before from its first answer on.
+  keep their periods. It is read as before from its first answer on, and its slot is due again as
+  long as it lasts.
 * Only what was read is handed on: a refused, missing or damaged value is a counter, never a number.
+  A slot that nobody could read is told as missed, with the reason.
 """
 
 import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
 from edge.clock import Clock
-from edge.collect.schedule import Schedule
+from edge.collect.jobs import Background, Job, Now, Priority, Steps, Waiting
+from edge.collect.plausible import Verdict
+from edge.collect.schedule import Missed, Schedule, Task
+from edge.collect.watch import MeterWatch
 from edge.line.line import Line
 from edge.line.port import PortLostError
 from edge.meters.driver import Driver
-from protocols.errors import BusbarError, LineError
-from protocols.readings import Reading, ReadingSet
+from edge.timekeeping import Moment
+from protocols.errors import LineError
+from protocols.messages import EVIDENCE_FRAME_SIZE_MAX, EVIDENCE_MAX
+from protocols.readings import Flag, Origin, Reading, ReadingSet, TimeQuality
 
 ORDERS_MAX = 64  # that wait for one line
-PAUSE_MS_FIRST = 10_000  # before a meter that fell silent is probed again
-PAUSE_MS_MAX = 600_000
+CATCH_UP_EVERY = 8  # exchanges of polls before one of catch-up has its turn
+PORT_PAUSE_MS = 500  # between polls while the port is lost
 _WAIT_MS_MAX = 1_000  # so that a clock jump is seen within a second
+_REPEAT_S = 3_600
 
 log = logging.getLogger("edge.collect")
 
-
-class Job(Protocol):
-    """Something to do for one meter between two polls."""
-
-    meter_id: str
-
-    def run(self, line: Line, driver: Driver, retries: int) -> None:
-        """Does it, and reports by itself; must not raise."""
+Slot = tuple[str, int]  # task, UTC ms
+Evidence = tuple[tuple[str, int, bytes], ...]
 
 
-class MeterWatch:
-    """How one meter does: its last readings, and the pause while it is silent."""
+class Tell(Protocol):
+    """`Events.tell`."""
 
-    def __init__(self, settings: dict[str, Any], driver: Driver) -> None:
-        self.driver = driver
-        self.line_id: str = settings["line"]
-        self.protocol: str = settings["protocol"]
-        self.period_s: int = settings["period_s"]
-        self.readings: tuple[Reading, ...] = ()
-        self.read_at = 0
-        self.sweeps = 0
-        self.sweep_ms = 0
-        self.failures = 0  # in a row
-        self.last_error = ""
-        self.paused_until = 0
+    def __call__(
+        self,
+        kind: str,
+        subject: str = "",
+        detail: str = "",
+        evidence: Evidence = (),
+        repeat_s: int = 0,
+    ) -> None:
+        """Tells an event."""
 
-    def note_failure(self, error: BusbarError, boot_ms: int) -> None:
-        """One sweep without an answer."""
-        pause = min(PAUSE_MS_FIRST << min(self.failures, 16), PAUSE_MS_MAX)
-        self.failures += 1
-        self.last_error = str(error)
-        self.paused_until = boot_ms + min(
-            pause, max(self.period_s * 1000, PAUSE_MS_FIRST) * self.failures
-        )
 
-    def note_sweep(self, readings: tuple[Reading, ...], read_at: int, sweep_ms: int) -> None:
-        """One sweep that was answered."""
-        self.readings, self.read_at, self.sweep_ms = readings, read_at, sweep_ms
-        self.sweeps += 1
-        self.failures = 0
-        self.last_error = ""
-        self.paused_until = 0
+class Surroundings(NamedTuple):
+    """What a worker needs of the rest of the gateway."""
+
+    clock: Clock
+    submit: Callable[[ReadingSet, Slot | None], None]  # to the journal; never blocks
+    tell: Tell
+    judge: Callable[[str, tuple[Reading, ...], int], Verdict]  # meter, readings, boot ms
+    is_crowded: Callable[[], bool]  # the journal has no room for instantaneous values
 
 
 class LineWorker:
-    """The thread of one line."""
+    """The thread of one line. `background` may be filled until `start`."""
 
     def __init__(
         self,
         line: Line,
-        retries: int,
         watches: dict[str, MeterWatch],
-        clock: Clock,
-        submit: Callable[[ReadingSet], None],
+        tasks: Iterable[Task],
+        surroundings: Surroundings,
     ) -> None:
         self.line = line
         self.watches = watches
-        self.schedule = Schedule({name: watch.period_s * 1000 for name, watch in watches.items()})
+        self.background: list[Background] = []
+        self.schedule = Schedule(tasks)
         self.progress_at = 0  # boot ms of the last turn, for the watchdog
-        self._retries = retries
-        self._clock = clock
-        self._submit = submit
+        self.is_down = False
+        self._around = surroundings
+        self._clock = surroundings.clock
         self._jobs: queue.Queue[Job | None] = queue.Queue(ORDERS_MAX)
+        self._waiting = Waiting()
+        self._catch_up: tuple[Job, Steps] | None = None
+        self._polled = 0  # exchanges since catch-up work had its turn
+        self._is_port_lost = False
+        self._paused_until = 0
+        self._reasons: dict[str, str] = {}  # task -> why its last slot was not read
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"line-{line.line_id}")
 
-    def start(self) -> None:
-        """Starts the thread."""
+    def start(self, last_slots: dict[str, int] | None = None) -> None:
+        """Starts the thread. `last_slots`: task -> last slot that is in the journal (UTC ms)."""
+        self.schedule = Schedule(self.schedule.tasks.values(), last_slots)
+        self._reasons = dict.fromkeys(self.schedule.tasks, "the gateway did not run")
         self._thread.start()
 
     def stop(self) -> None:
@@ -110,12 +112,19 @@ class LineWorker:
             self._jobs.put_nowait(None)
 
     def offer(self, job: Job) -> bool:
-        """Queues a job before all waiting polls; False when too many wait."""
+        """Queues a job by its priority; False when too many wait."""
+        if len(self._waiting) >= ORDERS_MAX:
+            return False
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
             return False
         return True
+
+    def reaches(self, meter_id: str) -> bool:
+        """Whether the meter is worth asking: it answered when it was asked last."""
+        watch = self.watches[meter_id]
+        return not self._is_port_lost and not watch.failures and bool(watch.sweeps)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -127,72 +136,233 @@ class LineWorker:
                 self._stopping.wait(1)
 
     def turn(self) -> None:
-        """One step: an order, or a sweep that is due, or a short wait for either."""
+        """One step: what is most urgent, or a short wait."""
         self.progress_at = self._clock.boot_ms()
-        self._run_jobs()
+        self._let_in(Priority.POLL)
         if self._stopping.is_set():
             return
-        due = self.schedule.due(self._clock.utc_ms(), self._clock.boot_ms())
+        utc_ms, boot_ms = self._clock.utc_ms(), self._clock.boot_ms()
+        due = self.schedule.due(utc_ms, boot_ms, lambda task: self._may_poll(task, boot_ms))
         if due:
-            self._sweep(due[0])
-            return
-        wait_ms = min(self.schedule.next_in_ms(self._clock.utc_ms()), _WAIT_MS_MAX)
+            self._carry_out(self._sweep(self.schedule.tasks[due[0]]))
+        elif not self._advance_catch_up():
+            self._wait(self.schedule.next_in_ms(utc_ms, boot_ms))
+
+    def _wait(self, wait_ms: int) -> None:
         try:
-            job = self._jobs.get(timeout=wait_ms / 1000)
+            job = self._jobs.get(timeout=min(wait_ms, _WAIT_MS_MAX) / 1000)
         except queue.Empty:
             return
         if job is not None:
-            self._run_job(job)
+            self._waiting.put(job)
 
-    def _run_jobs(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
+    # ---- jobs -----------------------------------------------------------------------------------
+
+    def _let_in(self, priority: int) -> None:
+        """Carries out all that is more urgent."""
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    job = self._jobs.get_nowait()
+                    if job is not None:
+                        self._waiting.put(job)
+            urgent = self._waiting.pop_above(priority)
+            if urgent is None:
                 return
-            if job is not None:
-                self._run_job(job)
+            self._carry_out(urgent)
 
-    def _run_job(self, job: Job) -> None:
-        job.run(self.line, self.watches[job.meter_id].driver, self._retries)
-
-    def _sweep(self, name: str) -> None:
-        watch = self.watches[name]
-        read_at, boot_at = self._clock.utc_ms(), self._clock.boot_ms()
-        quality = self._clock.quality()
-        self.schedule.take(name, read_at)
-        if boot_at < watch.paused_until:
-            return
-        retries = 0 if watch.failures else self._retries
+    def _carry_out(self, job: Job) -> None:
+        steps = self._begin(job)
         try:
-            readings = tuple(self._drive(watch.driver, retries))
-        except PortLostError as error:
-            watch.last_error = str(error)  # the line's trouble: no meter pauses for it
-            return
-        except LineError as error:
-            watch.note_failure(error, self._clock.boot_ms())
-            if watch.failures == 1:
-                log.warning(
-                    "meter_silenced line=%s meter=%s reason=%r", self.line.line_id, name, str(error)
-                )
-            return
-        if watch.failures:
-            log.info("meter_answered line=%s meter=%s", self.line.line_id, name)
-        watch.note_sweep(readings, read_at, self._clock.boot_ms() - boot_at)
-        if readings:
-            # A clock that starts at 1970 may lag behind the boot; the head end refuses such a pair.
-            read_at = max(read_at, boot_at)
-            self._submit(ReadingSet(name, read_at, boot_at, self._clock.boot_id, quality, readings))
+            while self._step(job, steps) and not self._stopping.is_set():
+                self._let_in(job.priority)
+                if job.priority == Priority.POLL:
+                    self._polled += 1
+                    if self._polled >= CATCH_UP_EVERY and self._advance_catch_up():
+                        self._let_in(job.priority)
+        finally:
+            steps.close()
 
-    def _drive(self, driver: Driver, retries: int) -> list[Reading]:
-        steps = driver.sweep(self.line, retries)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                readings: list[Reading] = end.value
-                return readings
-            if self._stopping.is_set():
-                steps.close()
-                return []
-            self._run_jobs()
+    def _begin(self, job: Job) -> Steps:
+        watch = self.watches[job.meter_id]
+        retries = 0 if job.priority == Priority.POLL and watch.failures else watch.retries
+        return job.steps(self.line, watch.driver, retries)
+
+    def _step(self, job: Job, steps: Steps) -> bool:
+        """One exchange, with the line as this meter and this job need it; False at the end."""
+        line = self.line
+        line.use(self.watches[job.meter_id].wire)
+        line.recording, line.may_send = job.recording, job.may_send
+        try:
+            next(steps)
+        except StopIteration:
+            return False
+        finally:
+            line.recording = line.may_send = None
+        return True
+
+    def _advance_catch_up(self) -> bool:
+        """One exchange of catch-up work; False when there is none."""
+        self._polled = 0
+        if self._catch_up is None:
+            job = self._next_catch_up()
+            if job is None:
+                return False
+            self._catch_up = (job, self._begin(job))
+        job, steps = self._catch_up
+        goes_on = False
+        try:
+            goes_on = self._step(job, steps)
+        finally:
+            if not goes_on:
+                self._catch_up = None
+        return True
+
+    def _next_catch_up(self) -> Job | None:
+        now = Now(self._clock.utc_ms(), self._clock.boot_ms(), self._clock.quality())
+        for producer in list(self.background):
+            job = producer.next_job(now)
+            if job is not None:  # the next time the others are asked first
+                self.background.remove(producer)
+                self.background.append(producer)
+                return job
+        return None
+
+    # ---- polls ----------------------------------------------------------------------------------
+
+    def _may_poll(self, task: Task, boot_ms: int) -> bool:
+        if boot_ms < max(self._paused_until, self.watches[task.meter_id].paused_until):
+            return False
+        if task.is_instant and self._around.is_crowded():
+            self._reasons[task.name] = "the journal is nearly full"
+            return False
+        return True
+
+    def _sweep(self, task: Task) -> "_Sweep":
+        moment = self._clock.moment()
+        slot = self.schedule.take(task.name, moment.utc_ms, moment.boot_ms)
+        return _Sweep(self, task, slot, moment)
+
+    def sweep_failed(self, task: Task, error: LineError) -> None:
+        """Nothing was read: the slot is due again, after a pause."""
+        self.schedule.give_back(task.name)
+        self._reasons[task.name] = str(error)
+        watch, tell = self.watches[task.meter_id], self._around.tell
+        boot_ms = self._clock.boot_ms()
+        if isinstance(error, PortLostError):  # the line's trouble: no meter pauses for it
+            watch.last_error = str(error)
+            self._paused_until = boot_ms + PORT_PAUSE_MS
+            if not self._is_port_lost:
+                self._is_port_lost = True
+                tell("adapter-lost", self.line.line_id, str(error))
+            return
+        self._note_port()
+        if watch.note_failure(error, boot_ms):
+            tell("meter-down", task.meter_id, str(error))
+        if not self.is_down and all(one.is_down for one in self.watches.values()):
+            self.is_down = True
+            tell("line-down", self.line.line_id, "no meter of the line answers")
+
+    def sweep_done(self, sweep: "_Sweep", readings: tuple[Reading, ...], strays: int) -> None:
+        """The meter answered, and these are the values that it had."""
+        task, moment, tell = sweep.task, sweep.moment, self._around.tell
+        watch = self.watches[task.meter_id]
+        self._note_port()
+        if watch.note_answer():
+            tell("meter-up", task.meter_id)
+        if self.is_down:
+            self.is_down = False
+            tell("line-up", self.line.line_id)
+        watch.note_sweep(
+            task.group, readings, moment.utc_ms, self._clock.boot_ms() - moment.boot_ms
+        )
+        if strays:
+            tell(
+                "foreign-answer",
+                task.meter_id,
+                f"{strays} frames that were no answer to it",
+                sweep.evidence(),
+                _REPEAT_S,
+            )
+        if not readings:
+            self._reasons[task.name] = watch.last_error = "it answered without a value"
+            tell("slots-missed", task.meter_id, f"{task.name}: no value", repeat_s=_REPEAT_S)
+            return
+        self._submit(sweep, readings)
+
+    def _submit(self, sweep: "_Sweep", readings: tuple[Reading, ...]) -> None:
+        task, moment, around = sweep.task, sweep.moment, self._around
+        verdict = around.judge(task.meter_id, readings, moment.boot_ms)
+        for kind, detail in verdict.findings:
+            around.tell(kind, task.meter_id, detail, sweep.evidence())
+        # A clock that starts at 1970 may lag behind the boot; the head end refuses such a pair.
+        read_at = max(moment.utc_ms, moment.boot_ms)
+        slot, missed = None, None
+        if moment.quality != TimeQuality.UNSYNCED:  # else nobody knows which slot it is
+            slot = (task.name, sweep.slot)
+            missed = self.schedule.store(task.name, sweep.slot)
+        one = ReadingSet(
+            task.meter_id,
+            read_at,
+            moment.boot_ms,
+            self._clock.boot_id,
+            moment.quality,
+            readings,
+            Origin.LIVE,
+            verdict.flags | (Flag.CLOCK_SUSPECT if moment.is_in_doubt else 0),
+        )
+        around.submit(one, slot)
+        if missed is not None:
+            self._tell_missed(task, missed)
+        self._reasons.pop(task.name, None)
+
+    def _tell_missed(self, task: Task, missed: Missed) -> None:
+        reason = self._reasons.get(task.name)
+        tell = self._around.tell
+        tell(
+            "slots-missed",
+            task.meter_id,
+            f"{task.name}: {missed.slots} slots from {missed.first} to {missed.last} ms UTC: "
+            + (reason or "the line was busy"),
+        )
+        if reason is None:
+            busy_s = sum(one.sweep_ms for one in self.watches.values()) / 1000
+            detail = f"the last sweeps of its meters took {busy_s:.1f} s"
+            tell("over-budget", self.line.line_id, detail, repeat_s=_REPEAT_S)
+
+    def _note_port(self) -> None:
+        if self._is_port_lost:
+            self._is_port_lost = False
+            self._around.tell("adapter-found", self.line.line_id)
+
+
+class _Sweep:
+    """A poll of one register group: a Job."""
+
+    priority = Priority.POLL
+    may_send = None
+
+    def __init__(self, worker: LineWorker, task: Task, slot: int, moment: Moment) -> None:
+        self.meter_id = task.meter_id
+        self.recording: list[tuple[str, int, bytes]] = []
+        self.task = task
+        self.slot = slot
+        self.moment = moment
+        self._worker = worker
+
+    def steps(self, line: Line, driver: Driver, retries: int) -> Steps:
+        """Reads the group, and hands on what came of it."""
+        before = driver.counters.strays
+        try:
+            readings = yield from driver.sweep(line, retries, self.task.group)
+        except LineError as error:
+            self._worker.sweep_failed(self.task, error)
+            return
+        self._worker.sweep_done(self, tuple(readings), driver.counters.strays - before)
+
+    def evidence(self) -> Evidence:
+        """The frames of the sweep, as many as an event may carry."""
+        return tuple(
+            (way, at_ms, data[:EVIDENCE_FRAME_SIZE_MAX])
+            for way, at_ms, data in self.recording[:EVIDENCE_MAX]
+        )

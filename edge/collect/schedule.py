@@ -1,56 +1,125 @@
-"""Which meter is due: periods aligned to the wall clock, on a clock that may be corrected.
+"""Which task is due: register groups of meters, on a clock that may be corrected.
 
-* A slot is a multiple of the period in UTC: a period of 900 s polls at :00, :15, :30 and :45.
-* A slot is polled at most once, and missed slots coalesce into one poll.
-* When UTC is set back, the slots until it catches up are not skipped: the schedule starts again
-  at the next slot of the new time. When it is set forward, one poll is due at once.
+* A slot of an aligned task is a multiple of its period in UTC: 900 s polls at :00, :15, :30 and
+  :45. A slot of an interval task is the instant at which it began, one period after the last.
+* A slot runs once, also across a restart (`last` comes from the journal), and missed slots coalesce
+  into one run, which is told how many it stands for.
+* UTC is set back only when it was wrong (see `edge/clock`): the slot that it falls into counts as
+  run, and the next one is due. Set forward, one run is due at once.
+* Before the gateway knows the time tasks run all the same; such a run is no slot.
 
 Pure: the caller brings both clocks.
 """
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 IDLE_MS = 60_000  # how long nothing is due where nothing is scheduled
 JUMP_MS = 1_000  # a larger change of UTC against boot time is a clock jump
 
 
-class Schedule:
-    """The tasks of one line: name -> period in ms."""
+class Task(NamedTuple):
+    """One register group of one meter. `name` is the meter's id, or "meter/group"."""
 
-    def __init__(self, periods_ms: dict[str, int]) -> None:
-        self._periods = dict(periods_ms)
-        self._done: dict[str, int] = {}  # name -> last slot taken
-        self._taken: dict[str, int] = {}  # name -> how many had been taken by then
-        self._takes = 0
+    name: str
+    meter_id: str
+    group: str
+    period_ms: int
+    is_aligned: bool
+    is_instant: bool = False  # it holds nothing but instantaneous values
+
+
+class Missed(NamedTuple):
+    """Slots that nobody ran: the first, the last (UTC ms), how many."""
+
+    first: int
+    last: int
+    slots: int
+
+
+class _State:
+    """How far one task is."""
+
+    def __init__(self, last: int | None) -> None:
+        self.taken: int | None = None  # slot that was begun last
+        self.stored = last  # slot whose readings are in the journal
+        self.turn = 0  # how many runs had been begun by then
+        self.due_at: int | None = None  # of an interval task, on the boot clock
+
+
+class Schedule:
+    """The tasks of one line. `last`: task -> UTC ms of the last slot that is in the journal."""
+
+    def __init__(self, tasks: Iterable[Task], last: dict[str, int] | None = None) -> None:
+        self.tasks = {task.name: task for task in tasks}
+        self._states = {name: _State((last or {}).get(name)) for name in self.tasks}
+        self._turns = 0
         self._offset: int | None = None  # UTC minus boot time
         self.jumps = 0
 
-    def due(self, utc_ms: int, boot_ms: int) -> list[str]:
-        """The tasks whose slot has come and is not taken, the one that was taken longest ago
-        first: on an overloaded line all are late alike."""
+    def due(self, utc_ms: int, boot_ms: int, may: Callable[[Task], bool] = bool) -> list[str]:
+        """The tasks that `may` run, whose slot has come and is not begun: the one that was begun
+        longest ago first, so that on an overloaded line all are late alike."""
         self._watch(utc_ms, boot_ms)
         waiting = []
-        for name, period in self._periods.items():
-            if self._done.get(name, -1) < utc_ms // period * period:
-                waiting.append((self._taken.get(name, 0), name))
+        for name, task in self.tasks.items():
+            state = self._states[name]
+            if self._is_due(task, state, utc_ms, boot_ms) and may(task):
+                waiting.append((state.turn, name))
         return [name for _, name in sorted(waiting)]
 
-    def take(self, name: str, utc_ms: int) -> int:
-        """Marks the task's present slot as taken, and returns it."""
-        slot = utc_ms // self._periods[name] * self._periods[name]
-        self._done[name] = slot
-        self._takes += 1
-        self._taken[name] = self._takes
+    def take(self, name: str, utc_ms: int, boot_ms: int) -> int:
+        """Begins the present slot, and returns it (UTC ms)."""
+        task, state = self.tasks[name], self._states[name]
+        slot = utc_ms // task.period_ms * task.period_ms if task.is_aligned else utc_ms
+        state.taken = slot
+        state.due_at = boot_ms + task.period_ms
+        self._turns += 1
+        state.turn = self._turns
         return slot
 
-    def next_in_ms(self, utc_ms: int) -> int:
+    def give_back(self, name: str) -> None:
+        """The run came to nothing: the slot is due again while it lasts."""
+        state = self._states[name]
+        state.taken, state.due_at = None, 0
+
+    def store(self, name: str, slot: int) -> Missed | None:
+        """The slot's readings are on their way into the journal; the slots between it and the last
+        one that came so far."""
+        period, state = self.tasks[name].period_ms, self._states[name]
+        before, state.stored = state.stored, slot
+        if before is None or slot < before + 2 * period:
+            return None
+        count = (slot - before) // period - 1
+        return Missed(before + period, before + count * period, count)
+
+    def next_in_ms(self, utc_ms: int, boot_ms: int) -> int:
         """Time until some task is due next, when none is due now."""
-        waits = (period - utc_ms % period for period in self._periods.values())
+        waits = (
+            task.period_ms - utc_ms % task.period_ms
+            if task.is_aligned
+            else max((self._states[name].due_at or 0) - boot_ms, 1)
+            for name, task in self.tasks.items()
+        )
         return min(waits, default=IDLE_MS)  # a line may have no meters yet
+
+    def _is_due(self, task: Task, state: _State, utc_ms: int, boot_ms: int) -> bool:
+        if task.is_aligned:
+            slot = utc_ms // task.period_ms * task.period_ms
+            # A stored slot that is still to come was named by a clock that was wrong.
+            known = [one for one in (state.taken, state.stored) if one is not None and one <= slot]
+            return max(known, default=-1) < slot
+        if state.due_at is None and state.stored is not None and state.taken is None:
+            ago = utc_ms - state.stored  # of the life before
+            state.due_at = boot_ms + (task.period_ms - ago if 0 <= ago < task.period_ms else 0)
+        return boot_ms >= (state.due_at or 0)
 
     def _watch(self, utc_ms: int, boot_ms: int) -> None:
         offset = utc_ms - boot_ms
         if self._offset is not None and abs(offset - self._offset) > JUMP_MS:
             self.jumps += 1
-            for name, slot in self._done.items():
-                period = self._periods[name]
-                self._done[name] = min(slot, utc_ms // period * period)
+            for name, state in self._states.items():
+                period = self.tasks[name].period_ms
+                if state.taken is not None:
+                    state.taken = min(state.taken, utc_ms // period * period)
         self._offset = offset

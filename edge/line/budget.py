@@ -1,12 +1,20 @@
-"""Line arithmetic: what an exchange costs, and whether a period holds all meters of a line."""
+"""Line arithmetic: what an exchange costs, in characters and in waiting."""
 
-from typing import Any
+from typing import NamedTuple
 
 _START_AND_DATA_BITS = 9
 TYPICAL_RESPONSE_S = 0.1  # between the standard's 20 and 500 ms; for estimates alone
 TYPICAL_TCP_RESPONSE_S = 0.05  # a network's round trip and the meter's own delay
-_DLT645_REQUEST, _DLT645_REPLY = 20, 24  # bytes with 4 FE: read of one 4-byte item
-_MODBUS_REQUEST, _MODBUS_REPLY_OVERHEAD = 8, 5
+
+
+class Cost(NamedTuple):
+    """One exchange: bytes with their preamble, characters of silence, seconds of waiting."""
+
+    sent: int
+    received: int
+    silence_characters: float = 0.0
+    response_s: float = TYPICAL_RESPONSE_S
+    is_serial: bool = True  # else a network, whose wire takes no time that counts
 
 
 def character_s(baud: int, parity: str, stop_bits: int) -> float:
@@ -14,29 +22,15 @@ def character_s(baud: int, parity: str, stop_bits: int) -> float:
     return (_START_AND_DATA_BITS + (parity != "N") + stop_bits) / baud
 
 
-def dlt645_read_s(character: float) -> float:
-    """A read of one item with a typical response delay."""
-    return (_DLT645_REQUEST + _DLT645_REPLY) * character + TYPICAL_RESPONSE_S
-
-
-def modbus_read_s(character: float, registers: int) -> float:
-    """A read of `registers` registers, the silence of 3.5 characters included."""
-    size = _MODBUS_REQUEST + _MODBUS_REPLY_OVERHEAD + 2 * registers
-    return (size + 3.5) * character + TYPICAL_RESPONSE_S
-
-
-def modbus_tcp_read_s() -> float:
-    """A read over Modbus TCP: the wire takes no time, whatever the count of registers. The serial
-    line behind a converter is not known here, and comes on top."""
-    return TYPICAL_TCP_RESPONSE_S
+def seconds(cost: Cost, character: float, turnaround_s: float = 0.0) -> float:
+    """What an exchange takes on a line with this character time (s)."""
+    if not cost.is_serial:
+        return cost.response_s
+    characters = cost.sent + cost.received + cost.silence_characters
+    return characters * character + cost.response_s + turnaround_s
 
 
 def load(sweeps: list[tuple[float, int]]) -> float:
-    """Share of a line's time that its sweeps take, [(seconds of a sweep, period in s), ...];
+    """Share of a line's time that its sweeps take, [(seconds of a sweep, period in ms), ...];
     above 1 the periods cannot be kept."""
-    return sum(seconds / period for seconds, period in sweeps)
-
-
-def line_character_s(line: dict[str, Any]) -> float:
-    """`character_s` of a line's settings."""
-    return character_s(line["baud"], line["parity"], line["stop_bits"])
+    return sum(1000 * one_s / period_ms for one_s, period_ms in sweeps)

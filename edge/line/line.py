@@ -15,8 +15,9 @@ The last transcript is kept as evidence.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from edge.line.budget import character_s
 from edge.line.port import Port, PortLostError
 from protocols.errors import LineError
 
@@ -33,6 +34,22 @@ class NoAnswerError(LineError):
 
 class TooLateError(LineError):
     """What was to be sent holds no longer; it was not sent."""
+
+
+class Wire(NamedTuple):
+    """How one talks to a meter: the characters, and the patience. Meters of one line may differ."""
+
+    baud: int  # bit/s
+    parity: str  # "E", "N" or "O"
+    stop_bits: int
+    response_timeout_ms: int  # silence after a request before it counts as no answer
+    gap_ms: int  # longest silence inside an answer
+    turnaround_ms: int  # silence before a request
+
+    @property
+    def characters(self) -> tuple[int, str, int]:
+        """Baud rate, parity and stop bits."""
+        return self.baud, self.parity, self.stop_bits
 
 
 class Conversation(Protocol):
@@ -72,10 +89,7 @@ class Line:
         self,
         line_id: str,
         port: Port,
-        character_s: float,
-        response_timeout_ms: int,
-        gap_ms: int,
-        turnaround_ms: int,
+        wire: Wire,
         monotonic: Callable[[], float],
     ) -> None:
         self.line_id = line_id
@@ -84,16 +98,31 @@ class Line:
         self.recording: list[tuple[str, int, bytes]] | None = None  # gathers transcripts while set
         self.may_send: Callable[[], bool] | None = None  # asked right before a request, while set
         self.is_open = False
+        self._is_stale = False  # open with other characters than the next exchange needs
         self._port = port
-        self._character_s = character_s
-        self._response_timeout_s = response_timeout_ms / 1000
-        self._gap_s = gap_ms / 1000
-        self._turnaround_s = turnaround_ms / 1000
+        self._set_wire(wire)
         self._now = monotonic  # seconds that never jump, finer than the clock's milliseconds
         self._silent_since = monotonic()
         self._started_at = 0.0
         self._reopen_ms = REOPEN_MS_FIRST
         self._reopen_at = 0.0
+
+    def use(self, wire: Wire) -> None:
+        """Talks like this from the next exchange on. Other characters open the port anew, with the
+        next exchange: some drivers refuse to change the parity of an open one."""
+        if wire == self._wire:
+            return
+        if wire.characters != self._wire.characters:
+            self._port.configure(*wire.characters)
+            self._is_stale = self.is_open
+        self._set_wire(wire)
+
+    def _set_wire(self, wire: Wire) -> None:
+        self._wire = wire
+        self._character_s = character_s(*wire.characters)
+        self._response_timeout_s = wire.response_timeout_ms / 1000
+        self._gap_s = wire.gap_ms / 1000
+        self._turnaround_s = wire.turnaround_ms / 1000
 
     def converse(self, conversation: Conversation, turnaround_ms: int = 0) -> None:
         """Carries out one exchange. NoAnswerError or PortLostError when it failed on the wire;
@@ -136,15 +165,19 @@ class Line:
         self.is_open = False
 
     def _ensure_open(self) -> None:
-        if self.is_open:
+        if self.is_open and not self._is_stale:
             return
         if self._now() < self._reopen_at:
             raise PortLostError(f"line {self.line_id} waits before its port is opened again")
         try:
+            if self._is_stale:
+                self._port.close()
             self._port.open()
         except PortLostError:
             self._lose_port()
             raise
+        finally:
+            self._is_stale = False
         self.is_open = True
         self._reopen_ms = REOPEN_MS_FIRST
 

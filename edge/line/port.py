@@ -25,6 +25,9 @@ class PortLostError(LineError):
 class Port(Protocol):
     """Bytes out, bytes in."""
 
+    def configure(self, baud: int, parity: str, stop_bits: int) -> None:
+        """The characters of the next `open`."""
+
     def open(self) -> None:
         """Opens the port; PortLostError when it cannot."""
 
@@ -43,16 +46,16 @@ class SerialPort:
 
     def __init__(self, url: str, baud: int, parity: str, stop_bits: int) -> None:
         self._url = url
-        self._settings: dict[str, Any] = {
-            "baudrate": baud,
-            "parity": parity,
-            "stopbits": stop_bits,
-            "timeout": 0,
-        }
+        self._settings: dict[str, Any] = {"timeout": 0}
+        self.configure(baud, parity, stop_bits)
         if "://" not in url:
             self._settings["exclusive"] = True
         self._serial: serial.SerialBase | None = None
         self._fd: int | None = None
+
+    def configure(self, baud: int, parity: str, stop_bits: int) -> None:
+        """The characters of the next `open`."""
+        self._settings.update(baudrate=baud, parity=parity, stopbits=stop_bits)
 
     def open(self) -> None:
         """Opens it exclusively, and throws away what the driver had kept."""

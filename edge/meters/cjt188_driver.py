@@ -5,9 +5,9 @@ Each question has a serial number of its own, so a late answer is no answer to t
 
 from typing import Any
 
-from edge.line.budget import TYPICAL_RESPONSE_S
+from edge.line.budget import Cost
 from edge.line.line import Line, NoAnswerError
-from edge.meters.driver import MeterCounters, Reads
+from edge.meters.driver import MeterCounters, Reads, groups_of
 from edge.settings import meter_address
 from protocols.cjt188.deframer import Deframer
 from protocols.cjt188.exchange import DONE, Exchange, read_present
@@ -52,16 +52,19 @@ class Cjt188Driver:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.meter_id: str = settings["id"]
         self.address = meter_address(settings)
+        self.edition = 0
         self.counters = MeterCounters()
         self.unsupported: set[str] = set()  # stays empty: its refusals do not say what they mean
         self._dialect = read_dialect(settings, self.meter_id)
-        wanted = settings["quantities"]
-        self._kept = frozenset(map(Obis.from_text, wanted) if wanted else codes_of(self._dialect))
+        self._kept = {
+            group: frozenset(map(Obis.from_text, wanted) if wanted else codes_of(self._dialect))
+            for group, wanted in groups_of(settings).items()
+        }
         self._serial = 0
         self._turnaround_ms = 0
 
-    def sweep(self, line: Line, retries: int) -> Reads:
-        """What the meter shows, less what nobody wants."""
+    def sweep(self, line: Line, retries: int, group: str = "") -> Reads:
+        """What the meter shows, less what the group does not want."""
         readings: list[Reading] = []
         try:
             readings = yield from self._read_present(line, retries)
@@ -70,7 +73,7 @@ class Cjt188Driver:
         except ValueFormatError:
             self.counters.bad_values += 1
         yield
-        return [one for one in readings if one.obis in self._kept]
+        return [one for one in readings if one.obis in self._kept[group]]
 
     def read(self, line: Line, obis: Obis, retries: int) -> Reads:
         """One quantity out of what the meter shows; none when it has no value for it."""
@@ -79,11 +82,11 @@ class Cjt188Driver:
         readings = yield from self._read_present(line, retries)
         return [one for one in readings if one.obis == obis]
 
-    def estimate_s(self, character_s: float) -> float:
-        """One exchange."""
+    def costs(self, group: str = "") -> list[Cost]:
+        """One exchange, whatever the group."""
         request = PREAMBLE_SIZE + OVERHEAD + _HEAD_SIZE
         reply = PREAMBLE_SIZE + OVERHEAD + _HEAD_SIZE + present_size(self._dialect)
-        return (request + reply) * character_s + TYPICAL_RESPONSE_S
+        return [Cost(request, reply)]
 
     def _read_present(self, line: Line, retries: int) -> Reads:
         self._serial = (self._serial + 1) % _SERIALS

@@ -12,9 +12,10 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Generator
+from itertools import chain
 from typing import Any
 
-from edge.line.budget import dlt645_read_s
+from edge.line.budget import Cost
 from edge.line.line import Line, NoAnswerError
 from edge.meters.dlt645_quantities import (
     EDITIONS,
@@ -23,13 +24,18 @@ from edge.meters.dlt645_quantities import (
     identifiers_for,
     members_of,
 )
-from edge.meters.driver import MeterCounters, Reads
+from edge.meters.driver import MeterCounters, Reads, groups_of
 from edge.settings import meter_address
 from protocols.dlt645 import exchange as dlt645
 from protocols.dlt645.controls import Function
 from protocols.dlt645.deframer import Deframer
-from protocols.dlt645.frame import FRAME_SIZE_MAX, PREAMBLE_SIZE
-from protocols.dlt645.identifiers import EDITION_1997, EDITION_2007
+from protocols.dlt645.frame import FRAME_SIZE_MAX, OVERHEAD, PREAMBLE_SIZE
+from protocols.dlt645.identifiers import (
+    EDITION_1997,
+    EDITION_2007,
+    identifier_bytes,
+    items_of,
+)
 from protocols.dlt645.requests import read_request
 from protocols.dlt645.values import decode_readings, decode_reply
 from protocols.errors import (
@@ -107,32 +113,40 @@ class Dlt645Driver:
         self.address = meter_address(settings)
         self.counters = MeterCounters()
         self.unsupported: set[str] = set()
-        self._quantities: tuple[str, ...] = tuple(settings["quantities"])
-        schedules = {
-            edition: identifiers_for(self._quantities, edition)
-            for edition in EDITIONS[settings["edition"]]
+        self._groups = {name: tuple(wanted or ()) for name, wanted in groups_of(settings).items()}
+        self._quantities = tuple(dict.fromkeys(chain.from_iterable(self._groups.values())))
+        allowed = EDITIONS[settings["edition"]]
+        self._editions = [one for one in allowed if identifiers_for(self._quantities, one)]
+        self._schedules = {  # (group, edition) -> identifiers
+            (group, edition): identifiers_for(wanted, edition)
+            for group, wanted in self._groups.items()
+            for edition in self._editions
         }
-        self._schedules = {edition: codes for edition, codes in schedules.items() if codes}
-        self.edition = next(iter(self._schedules)) if len(self._schedules) == 1 else 0
+        self.edition = self._editions[0] if len(self._editions) == 1 else 0
         self._behind: dict[str, list[str]] = {}  # item of a refused block -> those behind it
         self._turnaround_ms = 0
         self._silent_sweeps = 0
         self._is_answer_due = False  # of a question before, and it may still come
 
-    def sweep(self, line: Line, retries: int) -> Reads:
-        """All identifiers that the meter has not declared unknown."""
-        return (yield from self._in_its_edition(line, lambda: self._sweep(line, retries)))
+    def sweep(self, line: Line, retries: int, group: str = "") -> Reads:
+        """All identifiers of the group that the meter has not declared unknown."""
+        return (yield from self._in_its_edition(line, lambda: self._sweep(line, retries, group)))
 
     def read(self, line: Line, obis: Obis, retries: int) -> Reads:
         """One quantity by its identifier; what else the identifier holds comes with it."""
         return (yield from self._in_its_edition(line, lambda: self._read(line, obis, retries)))
 
-    def estimate_s(self, character_s: float) -> float:
+    def costs(self, group: str = "") -> list[Cost]:
         """One exchange per identifier."""
-        return len(self._schedules[self._asked_edition()]) * dlt645_read_s(character_s)
+        edition = self._asked_edition()
+        overhead = PREAMBLE_SIZE + OVERHEAD + _DI_SIZES[edition]
+        return [
+            Cost(overhead, overhead + sum(item.size for item in items_of(identifier_bytes(di), 0)))
+            for di in self._schedules[group, edition]
+        ]
 
     def _asked_edition(self) -> int:
-        return self.edition or next(iter(self._schedules))
+        return self.edition or self._editions[0]
 
     def _in_its_edition(self, line: Line, work: Callable[[], Reads]) -> Reads:
         """What `work` reads; when the meter is silent, perhaps in the other edition."""
@@ -146,7 +160,7 @@ class Dlt645Driver:
     def _answers_otherwise(self, line: Line) -> Generator[None, None, bool]:
         """Whether the silent meter answers one question of the other edition, if it is time."""
         asked = self._asked_edition()
-        others = [edition for edition in self._schedules if edition != asked]
+        others = [edition for edition in self._editions if edition != asked]
         self._silent_sweeps += 1
         if not others or (self.edition and self._silent_sweeps % OTHER_EDITION_EVERY):
             return False
@@ -174,14 +188,14 @@ class Dlt645Driver:
             return
         self.edition = edition
         log.info("edition_detected meter=%s edition=%d", self.meter_id, edition)
-        own = self._schedules[edition]
+        own = {one for group in self._groups for one in self._schedules[group, edition]}
         self.unsupported = {
             one for one in self._quantities if not identifiers_for((one,), edition)
-        } | {one for one in self.unsupported if one in own}
+        } | (self.unsupported & own)
 
-    def _sweep(self, line: Line, retries: int) -> Reads:
+    def _sweep(self, line: Line, retries: int, group: str) -> Reads:
         readings: list[Reading] = []
-        schedule = self._schedules[self._asked_edition()]
+        schedule = self._schedules[group, self._asked_edition()]
         waiting = deque(one for one in schedule if one not in self.unsupported)
         while waiting:
             di = waiting.popleft()
@@ -189,7 +203,7 @@ class Dlt645Driver:
                 readings.extend((yield from self._read_identifier(line, di, retries)))
             except UnsupportedError:
                 self.counters.refusals += 1
-                gone, instead = self._drop(di)
+                gone, instead = self._drop(di, group)
                 waiting = deque([*instead, *(one for one in waiting if one not in gone)])
             except RefusedError:
                 self.counters.refusals += 1
@@ -202,10 +216,10 @@ class Dlt645Driver:
             yield
         return _first_of_each(readings)
 
-    def _drop(self, di: str) -> tuple[list[str], list[str]]:
+    def _drop(self, di: str, group: str) -> tuple[list[str], list[str]]:
         """The meter does not have it: (what goes with it, what is asked for in its place)."""
         edition = edition_of(di)
-        schedule = self._schedules[edition]
+        schedule = self._schedules[group, edition]
         members, is_open = members_of(di)
         instead = [one for one in members if one not in schedule]
         if is_open:  # tariffs, say: behind the first that it lacks there are no more
@@ -213,7 +227,7 @@ class Dlt645Driver:
         gone = self._behind.get(di, [])
         at = schedule.index(di) + 1
         schedule = [*schedule[:at], *instead, *schedule[at:]]
-        self._schedules[edition] = [one for one in schedule if one not in gone]
+        self._schedules[group, edition] = [one for one in schedule if one not in gone]
         self.unsupported = self.unsupported | {di}  # a new one: another thread may be showing it
         return gone, instead
 

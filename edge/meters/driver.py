@@ -7,8 +7,9 @@ dropped from the schedule, or is asked for by an order.
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from edge.line.budget import Cost
 from edge.line.line import Line
 from protocols.obis import Obis
 from protocols.readings import Reading
@@ -29,20 +30,28 @@ class MeterCounters:
     exceptions: dict[str, int] = field(default_factory=dict)  # refusals of a Modbus unit, by name
 
 
+def groups_of(settings: dict[str, Any]) -> dict[str, tuple[str, ...] | None]:
+    """The register groups of a meter's section: name -> quantities; None for all it has."""
+    own = {"": settings["quantities"]}
+    return own | {group["name"]: group["quantities"] for group in settings.get("groups", ())}
+
+
 class Driver(Protocol):
     """How one meter is read."""
 
     meter_id: str
     address: str
+    edition: int  # of DL/T 645; 0 while it is not known, or where there is none
     counters: MeterCounters
     unsupported: set[str]
 
-    def sweep(self, line: Line, retries: int) -> Reads:
-        """Reads what is scheduled. LineError when the meter does not answer at all."""
+    def sweep(self, line: Line, retries: int, group: str = "") -> Reads:
+        """Reads what a register group holds, "" being the meter's own. LineError when the meter
+        does not answer at all."""
 
     def read(self, line: Line, obis: Obis, retries: int) -> Reads:
         """Reads one quantity now. UnsupportedError when there is no way to ask this meter for
         it."""
 
-    def estimate_s(self, character_s: float) -> float:
-        """Seconds that a sweep takes on a line with this character time."""
+    def costs(self, group: str = "") -> list[Cost]:
+        """The exchanges of a sweep of the group, as far as the protocol tells them."""

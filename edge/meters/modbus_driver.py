@@ -9,12 +9,12 @@
 """
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
-from edge.line.budget import modbus_read_s, modbus_tcp_read_s
+from edge.line.budget import TYPICAL_TCP_RESPONSE_S, Cost
 from edge.line.line import Line, NoAnswerError
-from edge.meters.driver import MeterCounters, Reads
+from edge.meters.driver import MeterCounters, Reads, groups_of
 from edge.meters.learned import Hole, MeterHoles
 from edge.meters.modbus_rtu import RtuRead
 from edge.meters.modbus_tcp import TRANSACTION_MAX, TcpRead
@@ -26,9 +26,44 @@ from protocols.modbus.plan import ReadPlan, Span, with_factors
 from protocols.modbus.values import Decoder, decode_registers
 from protocols.obis import Obis
 
+_RTU_REQUEST, _RTU_REPLY = 8, 5  # bytes, registers not counted
+
+_TCP_REQUEST, _TCP_REPLY = 12, 9
 LATE_ANSWER_S = 0.5  # after a silent RTU unit: its answer may still come (DL/T 645's longest delay)
 
 Words = dict[Any, int]  # as `decode_registers` wants them
+
+
+class _Group:
+    """One register group: what is wanted, how it is asked for, and what was refused of it."""
+
+    def __init__(self, model: Model, quantities: tuple[str, ...], holes: Iterable[Hole]) -> None:
+        codes = [Obis.from_text(one) for one in quantities]
+        wanted = tuple(one for one in model.registers if not codes or one.obis in codes)
+        self.wanted_codes = {one.obis for one in wanted}
+        self.registers = with_factors(model.registers, wanted)
+        self.decoder = Decoder(model, self.registers)
+        self.refused_spans: set[Span] = set()
+        self.tries = 0
+        self._model = model
+        self.plan = self.plan_around(holes)
+
+    def plan_around(self, holes: Iterable[Hole]) -> ReadPlan:
+        """Requests that leave these out."""
+        return ReadPlan(self.registers, self._model.gap_max, self._model.span_max, tuple(holes))
+
+    def forget(self, hole: Hole) -> None:
+        """It answers now."""
+        self.plan = self.plan_around(one for one in self.plan.holes if tuple(one) != hole)
+
+    def unsupported(self) -> set[str]:
+        """The names of what the meter does not have of it."""
+        names = {one.name for one in self.plan.missing}
+        for function, first, count in self.refused_spans:
+            for one in self.registers:
+                if one.function == function and first <= one.address and _end(one) <= first + count:
+                    names.add(one.name)
+        return names
 
 
 class ModbusDriver:
@@ -37,35 +72,33 @@ class ModbusDriver:
     def __init__(self, settings: dict[str, Any], model: Model, holes: MeterHoles) -> None:
         self.meter_id: str = settings["id"]
         self.address = meter_address(settings)
+        self.edition = 0
         self.counters = MeterCounters()
         self.unsupported: set[str] = set()
         self._unit: int = settings["unit"]
         self._is_tcp = settings["protocol"] == MODBUS_TCP
         self._transaction = 0
         self._model = model
-        codes = [Obis.from_text(one) for one in settings["quantities"] or ()]
-        wanted = tuple(one for one in model.registers if not codes or one.obis in codes)
-        self._wanted_codes = {one.obis for one in wanted}
-        self._registers = with_factors(model.registers, wanted)
-        self._decoder = Decoder(model, self._registers)
         self._holes = holes
-        self._plan = self._new_plan(holes.holes)
-        self._refused_spans: set[Span] = set()
-        self._tries = 0
+        self._groups = {
+            name: _Group(model, tuple(wanted or ()), holes.holes)
+            for name, wanted in groups_of(settings).items()
+        }
         self._note_unsupported()
 
-    def sweep(self, line: Line, retries: int) -> Reads:
-        """All spans; what the meter refuses is left out, the others still count."""
-        if all(span in self._refused_spans for span in self._plan.spans()):
-            words = yield from self._try_anything(line, retries)
+    def sweep(self, line: Line, retries: int, group: str = "") -> Reads:
+        """All spans of the group; what the meter refuses is left out, the others still count."""
+        own = self._groups[group]
+        if all(span in own.refused_spans for span in own.plan.spans()):
+            words = yield from self._try_anything(line, own, retries)
         else:
-            words = yield from self._read_plan(line, self._plan, retries, self._refused_spans)
+            words = yield from self._read_plan(line, own.plan, retries, own.refused_spans)
             if words:
-                self._holes.keep(self._plan.holes)
-                words.update((yield from self._try_again(line)))
+                self._keep_holes()
+                words.update((yield from self._try_again(line, own)))
         self._note_unsupported()
-        readings = self._decoder.readings(words)
-        return [reading for reading in readings if reading.obis in self._wanted_codes]
+        readings = own.decoder.readings(words)
+        return [reading for reading in readings if reading.obis in own.wanted_codes]
 
     def read(self, line: Line, obis: Obis, retries: int) -> Reads:
         """One quantity, with the ratios that scale it; asked for even where a hole is known."""
@@ -78,16 +111,24 @@ class ModbusDriver:
         readings = decode_registers(self._model, registers, words)
         return [reading for reading in readings if reading.obis == obis]
 
-    def estimate_s(self, character_s: float) -> float:
+    def costs(self, group: str = "") -> list[Cost]:
         """One exchange per span."""
-        spans = self._new_plan(()).spans()
+        spans = self._groups[group].plan_around(()).spans()
         if self._is_tcp:
-            return len(spans) * modbus_tcp_read_s()
-        return sum(modbus_read_s(character_s, span.count) for span in spans)
+            sizes = [(_TCP_REQUEST, _TCP_REPLY + 2 * span.count) for span in spans]
+            return [
+                Cost(sent, received, 0.0, TYPICAL_TCP_RESPONSE_S, is_serial=False)
+                for sent, received in sizes
+            ]
+        return [
+            Cost(_RTU_REQUEST, _RTU_REPLY + 2 * span.count, RtuRead.silence_characters)
+            for span in spans
+        ]
 
-    def _new_plan(self, holes: tuple[Hole, ...]) -> ReadPlan:
-        model = self._model
-        return ReadPlan(self._registers, model.gap_max, model.span_max, holes)
+    def _keep_holes(self) -> None:
+        self._holes.keep(
+            {tuple(one) for group in self._groups.values() for one in group.plan.holes}
+        )
 
     def _read_plan(
         self, line: Line, plan: ReadPlan, retries: int, refused_spans: set[Span] | None
@@ -118,7 +159,7 @@ class ModbusDriver:
             yield
         return words
 
-    def _try_again(self, line: Line) -> Generator[None, None, Words]:
+    def _try_again(self, line: Line, own: _Group) -> Generator[None, None, Words]:
         """At most one exchange: the register that is missing for a hole whose time has come, or the
         hole itself. When that answers, the hole is forgotten."""
         hole = self._holes.due()
@@ -126,7 +167,7 @@ class ModbusDriver:
             return {}
         function, first, last = hole
         span = Span(function, first, min(last - first + 1, self._model.span_max))
-        for one in self._plan.missing:
+        for one in own.plan.missing:
             if one.function == function and one.address <= first and last < _end(one):
                 span = Span(function, one.address, one.words)
                 break
@@ -139,16 +180,17 @@ class ModbusDriver:
         except NoAnswerError:  # some units say nothing where they have nothing
             self._holes.refused_again(hole)
             return {}
-        self._plan = self._new_plan(tuple(one for one in self._plan.holes if tuple(one) != hole))
-        self._holes.keep(self._plan.holes)
+        for group in self._groups.values():
+            group.forget(hole)
+        self._keep_holes()
         yield
         return words
 
-    def _try_anything(self, line: Line, retries: int) -> Generator[None, None, Words]:
+    def _try_anything(self, line: Line, own: _Group, retries: int) -> Generator[None, None, Words]:
         """The one exchange of a sweep while the meter refuses everything. When it answers, it is
         asked for everything again, except what it refused while it answered other requests."""
-        one = self._registers[self._tries % len(self._registers)]
-        self._tries += 1
+        one = own.registers[own.tries % len(own.registers)]
+        own.tries += 1
         try:
             words = yield from self._read_span(
                 line, Span(one.function, one.address, one.words), retries
@@ -156,8 +198,8 @@ class ModbusDriver:
         except RefusedError as error:
             self._count_refusal(error)
             return {}
-        self._plan = self._new_plan(self._holes.holes)
-        self._refused_spans.clear()
+        own.plan = own.plan_around(self._holes.holes)
+        own.refused_spans.clear()
         yield
         return words
 
@@ -186,12 +228,8 @@ class ModbusDriver:
         self.counters.exceptions = counts  # a new one: another thread may be showing the old one
 
     def _note_unsupported(self) -> None:
-        names = {one.name for one in self._plan.missing}
-        for function, first, count in self._refused_spans:
-            for one in self._registers:
-                if one.function == function and first <= one.address and _end(one) <= first + count:
-                    names.add(one.name)
-        self.unsupported = names
+        groups = self._groups.values()
+        self.unsupported = set().union(*(group.unsupported() for group in groups))
 
     def _conversation(self, span: Span) -> RtuRead | TcpRead:
         if not self._is_tcp:

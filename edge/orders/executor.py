@@ -7,10 +7,11 @@
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import islice
 
 from edge.clock import Clock
+from edge.collect.jobs import Priority, Steps
 from edge.line.line import Line, TooLateError
 from edge.meters.driver import Driver
 from protocols.errors import BusbarError, LineError, RefusedError, ValueFormatError
@@ -23,8 +24,10 @@ Evidence = tuple[tuple[str, int, bytes], ...]
 
 
 class OrderJob:
-    """A Job of `edge/collect/poller`. `report(order, counter, state, reason, readings,
+    """A Job of `edge/collect/jobs`. `report(order, counter, state, reason, readings,
     evidence)`."""
+
+    priority = Priority.ON_DEMAND  # a read; what moves a relay goes before it
 
     def __init__(
         self,
@@ -35,51 +38,44 @@ class OrderJob:
         report: Callable[..., None],
     ) -> None:
         self.meter_id: str = order.meter_id
+        self.recording: list[tuple[str, int, bytes]] = []
+        self.may_send = self._still_holds
         self._order = order
         self._counter = counter
         self._deadline = deadline_boot_ms
         self._clock = clock
         self._report = report
 
-    def run(self, line: Line, driver: Driver, retries: int) -> None:
+    def steps(self, line: Line, driver: Driver, retries: int) -> Steps:
         """Reports what came of it; an error of our own is unknown, because bytes may have gone
         out."""
         try:
-            self._run(line, driver, retries)
+            yield from self._steps(line, driver, retries)
         except Exception:
             log.exception("order_failed counter=%d", self._counter)
 
-    def _run(self, line: Line, driver: Driver, retries: int) -> None:
+    def _steps(self, line: Line, driver: Driver, retries: int) -> Steps:
         if not self._still_holds():
             self._report(self._order, self._counter, OrderState.EXPIRED, "expired before its turn")
             return
         self._report(self._order, self._counter, OrderState.SENT, "")
-        line.recording = []
-        line.may_send = self._still_holds
-        try:
-            state, reason, readings = self._read(line, driver, retries)
-        finally:
-            frames, line.recording = line.recording, None
-            line.may_send = None
-        self._report(self._order, self._counter, state, reason, readings, _evidence(frames))
+        state, reason, readings = yield from self._read(line, driver, retries)
+        frames = _evidence(self.recording)
+        self._report(self._order, self._counter, state, reason, readings, frames)
 
     def _still_holds(self) -> bool:
         return self._clock.boot_ms() <= self._deadline
 
     def _read(
         self, line: Line, driver: Driver, retries: int
-    ) -> tuple[str, str, tuple[Reading, ...]]:
-        steps = driver.read(line, self._order.obis, retries)
+    ) -> Generator[None, None, tuple[str, str, tuple[Reading, ...]]]:
         try:
-            while True:
-                next(steps)
-        except StopIteration as end:
-            readings = tuple(end.value)
+            readings = tuple((yield from driver.read(line, self._order.obis, retries)))
         except RefusedError as error:
             return OrderState.REFUSED, str(error), ()
         except TooLateError as error:
             # Nothing at all went out, or a repetition did not: then the first may have arrived.
-            return OrderState.UNKNOWN if line.recording else OrderState.REFUSED, str(error), ()
+            return OrderState.UNKNOWN if self.recording else OrderState.REFUSED, str(error), ()
         except LineError as error:
             return OrderState.UNKNOWN, str(error), ()
         except (ValueFormatError, BusbarError) as error:

@@ -103,6 +103,7 @@ class Session:
         self._last_ack = 0
         self._nonces: dict[bytes, int] = {}  # nonce -> boot ms when it was made
         self._hello_due = 0
+        self._greeted_at = 0
         self._paused_until = 0
         self._receipts_sent: dict[tuple[int, str], int] = {}
         self._stopping = threading.Event()
@@ -161,6 +162,7 @@ class Session:
                 event = self._events.get_nowait()
         except queue.Empty:
             pass
+        self._clock.tend()
         now = self._clock.boot_ms()
         self.outbox.note_head(self._writer.head, now)
         self.outbox.note_time(now)
@@ -260,9 +262,13 @@ class Session:
     # ---- speaking -------------------------------------------------------------------------------
 
     def _speak(self, now: int) -> None:
+        if self._clock.wants_time():
+            early = self._greeted_at + self._settings["ack_timeout_ms"]
+            self._hello_due = min(self._hello_due, early)
         if now >= self._hello_due:
             # Until it is answered it may be lost, and with it the time that readings wait for.
             self._hello_due = now + self._settings["ack_timeout_ms"]
+            self._greeted_at = now
             self._send_hello(now)
         self._send_receipts(now)
         self.outbox.held_from = 0  # judged anew
@@ -323,9 +329,10 @@ class Session:
         unsynced = [n for n, (_, one) in enumerate(rows) if one.quality == TimeQuality.UNSYNCED]
         if not unsynced:
             return rows
-        boot_id, quality = self._clock.boot_id, self._clock.quality()
+        moment = self._clock.moment()
+        boot_id, quality = self._clock.boot_id, moment.quality
         if quality != TimeQuality.UNSYNCED and any(rows[n][1].boot_id == boot_id for n in unsynced):
-            offset = self._clock.utc_ms() - self._clock.boot_ms()
+            offset = moment.utc_ms - moment.boot_ms
             after = self._call(self._journal.flagged_sent)
             if self._call(self._journal.retime, boot_id, offset, after, quality):
                 return self._reader.rows(rows[0][0], rows[-1][0])
@@ -376,7 +383,8 @@ class Session:
 
     def _trusted_utc(self) -> int:
         """UTC when the clock can be trusted, else 0."""
-        return self._clock.utc_ms() if self._clock.quality() >= TimeQuality.NTP else 0
+        moment = self._clock.moment()
+        return moment.utc_ms if moment.quality >= TimeQuality.NTP else 0
 
     def _call(self, function: Any, *arguments: object) -> Any:
         future: Future[Any] = self._writer.call(function, *arguments)

@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.line.budget import character_s
-from edge.line.line import Line
+from edge.line.line import Line, Wire
 from edge.line.port import SerialPort
 from edge.meters.dlt645_driver import Dlt645Driver
-from edge.settings import DLT645_METER_RULES
+from edge.settings.rules import DLT645_METER_RULES
 from hil.broker import bound
 from hil.deployment import section
 from protocols.settings import read_table
@@ -52,7 +51,7 @@ def _efficiency(baud: int, sweeps: int) -> float:
 def _sweep(baud: int, link: Path, sweeps: int) -> float:
     port = SerialPort(str(link), baud, "N", 1)
     # Parity is off on a pty, but the line's characters have eleven bits as on a real one.
-    line = Line("line", port, character_s(baud, "E", 1), 600, 500, 1, time.monotonic)
+    line = Line("line", port, Wire(baud, "E", 1, 600, 500, 1), time.monotonic)
     drivers = [Dlt645Driver(_settings(n)) for n in range(METERS)]
     started = time.monotonic()
     for _ in range(sweeps):

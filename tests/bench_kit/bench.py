@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge.line.budget import character_s
-from edge.line.line import Line
+from edge.line.line import Line, Wire
 from edge.line.port import Port
 from hil.faults import Fault
 from tests.bench_kit.meters import BenchMeter
@@ -85,15 +85,8 @@ class BenchLine:
         # A pty carries no parity bit, and is paced all the same as if it did.
         self.character_s = character_s(self.baud, settings["parity"], settings["stop_bits"])
         self.response_timeout_s = settings["response_timeout_ms"] / 1000
-        self.master = Line(
-            "bench",
-            port,
-            self.character_s,
-            settings["response_timeout_ms"],
-            settings["gap_ms"],
-            settings["turnaround_ms"],
-            clock.monotonic,
-        )
+        wire = Wire(*(settings[key] for key in Wire._fields))
+        self.master = Line("bench", port, wire, clock.monotonic)
         self.set_faults = far_end.set_faults
         self.unplug = far_end.unplug
         self.replug = far_end.replug

@@ -13,7 +13,7 @@ from edge.meters.cjt188_driver import Cjt188Driver
 from edge.meters.dlt645_driver import Dlt645Driver
 from edge.meters.driver import Driver
 from edge.meters.modbus_driver import ModbusDriver
-from edge.settings import CJT188_METER_RULES, DLT645_METER_RULES, MODBUS_METER_RULES
+from edge.settings.rules import CJT188_METER_RULES, DLT645_METER_RULES, MODBUS_METER_RULES
 from hil.cjt188_meter import Cjt188Meter
 from hil.load import EPOCH_MS, HOUR_MS, Load
 from hil.meter import Dlt645Meter

@@ -10,11 +10,12 @@ from typing import Any
 
 from edge.journal.store import Journal
 from edge.journal.writer import Writer
-from edge.line.line import Line
+from edge.line.line import Line, Wire
 from edge.line.port import PortLostError
+from edge.timekeeping import Moment
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
-from protocols.readings import Reading, ReadingSet, TimeQuality
+from protocols.readings import Origin, Reading, ReadingSet, TimeQuality
 
 UTC_MS = 1_790_000_000_000
 BOOT_MS = 5_000_000
@@ -40,6 +41,7 @@ class FakeClock:
         self.boot_id = boot_id
         self.anchors: list[tuple[int, int]] = []
         self._quality = quality
+        self._is_in_doubt = False
         self._us = BOOT_MS * 1000
         self._offset_ms = UTC_MS - BOOT_MS
 
@@ -54,6 +56,33 @@ class FakeClock:
     def quality(self) -> int:
         """What the test said."""
         return self._quality
+
+    def moment(self) -> Moment:
+        """All of it at once."""
+        return Moment(
+            self.utc_ms(), self.boot_ms(), self._quality, self.error_ms(), self.is_in_doubt()
+        )
+
+    def error_ms(self) -> int | None:
+        """Half a second, when the time is good."""
+        return 500 if self._quality >= TimeQuality.NTP else None
+
+    def is_in_doubt(self) -> bool:
+        """What the test said with `set_doubt`."""
+        return self._is_in_doubt
+
+    def wants_time(self) -> bool:
+        """As long as it is in doubt."""
+        return self._is_in_doubt
+
+    def keep_in(self, folder: Path) -> None:
+        """Keeps nothing."""
+
+    def tell_to(self, on_event: Callable[[str, str], object]) -> None:
+        """Has nothing to tell."""
+
+    def tend(self) -> None:
+        """Needs nothing."""
 
     def anchor(self, utc_ms: int, asked_boot_ms: int) -> bool:
         """Takes signed time when there is no better one."""
@@ -82,6 +111,10 @@ class FakeClock:
     def set_quality(self, quality: int) -> None:
         """The wall clock becomes better or worse."""
         self._quality = quality
+
+    def set_doubt(self, is_in_doubt: bool) -> None:
+        """The system clock says another time, or no longer does."""
+        self._is_in_doubt = is_in_doubt
 
 
 Answer = list[tuple[float, bytes | Exception]]
@@ -206,9 +239,8 @@ def make_line(
 ) -> Line:
     """A line at 2400 bit/s on fake time."""
     turnaround_ms = more.pop("turnaround_ms", 1)
-    return Line(
-        "line-1", port, CHARACTER_S, response_timeout_ms, gap_ms, turnaround_ms, clock.monotonic
-    )
+    own = Wire(2400, "E", 1, response_timeout_ms, gap_ms, turnaround_ms)
+    return Line("line-1", port, own, clock.monotonic)
 
 
 def finish(steps: Any) -> Any:
@@ -236,6 +268,8 @@ def make_set(number: int = 0, meter_id: str = "m-1", **fields: Any) -> ReadingSe
             Reading(ENERGY, Quantity(number, 1, "Wh", Kind.CUMULATIVE)),
             Reading(VOLTAGE, Quantity(2300 + number % 7, -1, "V", Kind.INSTANTANEOUS)),
         ),
+        "origin": Origin.LIVE,
+        "flags": 0,
     }
     return ReadingSet(**(values | fields))
 

@@ -52,6 +52,7 @@ def make_order(number: int = 1, **fields: Any) -> Order:
         "meter_id": METER_ID,
         "meter_address": METER_ADDRESS,
         "obis": ENERGY,
+        "arguments": (),
     }
     return Order(**(values | fields))
 
@@ -154,13 +155,14 @@ class HeadEnd:
         claimed_epoch: bytes = b"",
         key: PrivateKey | None = None,
         gateway: str = GATEWAY,
+        events: int = 0,
     ) -> tuple[str, bytes]:
         """A sealed acknowledgement with the next sequence."""
         self.last_ack += 1
         claims = Claims(
             sequence or self.last_ack, time, 0, b"", claimed_epoch or epoch, ACK.content_type
         )
-        body = Ack(epoch, upto, ranges, time, nonce, receipts).to_body()
+        body = Ack(epoch, upto, ranges, time, nonce, receipts, events).to_body()
         return self.seal(ACK, claims, body, key, gateway)
 
     def order(

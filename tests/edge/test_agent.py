@@ -42,6 +42,7 @@ def config_of(folder: Path, **gateway: Any) -> Path:
     """A gateway whose adapter and broker are not there."""
     table = {
         "gateway": {
+            "allow_over_budget": True,
             "id": GATEWAY,
             "tenant": TENANT,
             "state_dir": "state",
@@ -105,13 +106,16 @@ def test_stored_orders_are_settled_before_new_ones_can_come(
     """Else an order that arrives meanwhile would be found as a stored one, and run twice."""
     agent = Agent(load_settings(config_of(tmp_path)), FakeClock())
     started: list[str] = []
-    for name in ("_writer", "_session", "_status"):
+    start_writer = agent._writer.start
+    monkeypatch.setattr(agent._writer, "start", lambda: (start_writer(), started.append("_writer")))
+    for name in ("_session", "_status"):
         part = getattr(agent, name)
         monkeypatch.setattr(part, "start", lambda name=name: started.append(name))
     monkeypatch.setattr(agent._inbox, "resume", lambda: started.append("resume"))
     for worker in agent._workers.values():
-        monkeypatch.setattr(worker, "start", lambda: started.append("line"))
+        monkeypatch.setattr(worker, "start", lambda _: started.append("line"))
     agent.start()
+    agent._writer.stop()
     unlock(agent)
     assert started.index("_writer") < started.index("resume") < started.index("_session")
     assert started.index("resume") < started.index("line")
@@ -151,10 +155,15 @@ def test_a_state_folder_that_can_not_be_made_is_named(tmp_path: Path, head_end: 
 def test_a_line_that_can_not_keep_its_periods_is_told(
     tmp_path: Path, head_end: HeadEnd, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ten quantities a second at 2400 bit/s are too many."""
-    agent = Agent(load_settings(config_of(tmp_path)), FakeClock())
+    """Ten quantities a second at 2400 bit/s are too many: refused with the sum, unless allowed."""
+    with pytest.raises(SettingError, match="takes 300 % of the line's time"):
+        Agent(load_settings(config_of(tmp_path, allow_over_budget=False)), FakeClock())
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    head_end.write_files(allowed / "identity")
+    agent = Agent(load_settings(config_of(allowed)), FakeClock())
     unlock(agent)
-    assert "line_overloaded line=line-1" in caplog.text
+    assert "line_loaded line=line-1 load_percent=300" in caplog.text
 
 
 def test_the_version_is_known() -> None:

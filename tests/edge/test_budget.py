@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from edge.line import budget
-from edge.meters.dlt645_driver import Dlt645Driver
 from edge.meters.drivers import build_driver
 from edge.meters.learned import Learned
 from tests.edge.fakes import FakeClock
@@ -18,50 +17,48 @@ from tests.edge.test_drivers_modbus import TWO_SPANS
 )
 def test_a_character_is_its_bits(baud: int, parity: str, stop_bits: int, bits: int) -> None:
     """Start, 8 data, parity if any, stop bits."""
-    line = {"baud": baud, "parity": parity, "stop_bits": stop_bits}
-    assert budget.line_character_s(line) == pytest.approx(bits / baud)
+    assert budget.character_s(baud, parity, stop_bits) == pytest.approx(bits / baud)
 
 
 def test_a_sweep_costs_its_exchanges(tmp_path: Path, clock: FakeClock) -> None:
-    """Ten items of a DL/T 645 meter at 2400 bit/s take about three seconds."""
-    character = budget.character_s(2400, "E", 1)
-    one = budget.dlt645_read_s(character)
-    assert one == pytest.approx(44 * 11 / 2400 + 0.1)
+    """Ten items of a DL/T 645 meter at 2400 bit/s take about three seconds; a block of three
+    voltages is one exchange with two bytes for each."""
     settings = {
         "id": "m-1",
         "protocol": "dlt645-2007",
         "edition": "2007",
         "address": "000000000161",
-        "quantities": ["00010000"] * 10,
+        "quantities": ["00010000"] * 9 + ["0201FF00"],
     }
-    driver = build_driver(settings, {}, Learned(tmp_path, clock))
-    assert isinstance(driver, Dlt645Driver)
-    assert driver.estimate_s(character) == pytest.approx(10 * one)
+    costs = build_driver(settings, {}, Learned(tmp_path, clock)).costs()
+    assert costs == [budget.Cost(20, 24)] * 9 + [budget.Cost(20, 26)]
+    character = budget.character_s(2400, "E", 1)
+    assert budget.seconds(costs[0], character) == pytest.approx(44 * 11 / 2400 + 0.1)
+    assert budget.seconds(costs[0], character, 0.02) == pytest.approx(44 * 11 / 2400 + 0.12)
 
 
-def test_modbus_counts_registers_and_silence() -> None:
+def test_modbus_counts_registers_and_silence(tmp_path: Path, clock: FakeClock) -> None:
     """8 + 5 bytes, two a register, and 3.5 characters."""
+    settings = {"id": "m-1", "protocol": "modbus", "unit": 1, "model": "m", "quantities": None}
+    models = {"m": TWO_SPANS}
+    costs = build_driver(settings, models, Learned(tmp_path, clock)).costs()
+    assert costs == [budget.Cost(8, 9, 3.5)] * 2
     character = budget.character_s(9600, "N", 1)
-    assert budget.modbus_read_s(character, 10) == pytest.approx(36.5 * character + 0.1)
+    assert budget.seconds(costs[0], character) == pytest.approx(20.5 * character + 0.1)
 
 
 @pytest.mark.parametrize("character", [11 / 600, 11 / 2400, 11 / 115200])
 def test_modbus_tcp_has_no_character_time(
     tmp_path: Path, clock: FakeClock, character: float
 ) -> None:
-    """Two spans are two round trips, whatever the line's settings say; over RTU they are more."""
+    """Two spans are two round trips, whatever the line's settings say."""
     settings = {"id": "m-1", "protocol": "modbus-tcp", "unit": 1, "model": "m", "quantities": None}
     models = {"m": TWO_SPANS}
-    tcp = build_driver(settings, models, Learned(tmp_path, clock)).estimate_s(character)
-    assert tcp == pytest.approx(2 * budget.modbus_tcp_read_s())
-    assert tcp == pytest.approx(0.1)
-    settings["protocol"] = "modbus"
-    rtu = build_driver(settings, models, Learned(tmp_path, clock)).estimate_s(character)
-    assert rtu == pytest.approx(2 * budget.modbus_read_s(character, 2))
-    assert rtu > tcp
+    costs = build_driver(settings, models, Learned(tmp_path, clock)).costs()
+    assert sum(budget.seconds(cost, character, 1.0) for cost in costs) == pytest.approx(0.1)
 
 
 def test_the_load_is_the_sum_of_its_shares() -> None:
     """Above 1 the periods can not be kept."""
-    assert budget.load([(3.0, 60), (3.0, 30), (9.0, 10)]) == pytest.approx(1.05)
+    assert budget.load([(3.0, 60_000), (3.0, 30_000), (9.0, 10_000)]) == pytest.approx(1.05)
     assert budget.load([]) == 0

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from edge.line.budget import Cost
 from edge.line.line import Line, NoAnswerError
 from edge.line.port import PortLostError
 from edge.meters.cjt188_driver import CAREFUL_TURNAROUND_MS, Cjt188Driver
@@ -17,7 +18,7 @@ from protocols.errors import RefusedError, SettingError, UnsupportedError, Value
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Reading
-from tests.edge.fakes import CHARACTER_S, FakeClock, FakePort, finish, make_line
+from tests.edge.fakes import FakeClock, FakePort, finish, make_line
 from tests.edge.fakes import wire as dlt645_wire
 from tests.protocols.cjt188.vectors import BY_ID, wire
 
@@ -354,7 +355,7 @@ def load(folder: Path, rest: str) -> dict[str, Any]:
 def test_a_section_has_its_defaults(tmp_path: Path, clock: FakeClock) -> None:
     """What most meters do; the address is its place on the line."""
     meter = load(tmp_path, WATER_METER)
-    assert set(meter) == {rule.name for rule in RULES["meter (cjt188)"]}
+    assert set(meter) == {rule.name for rule in RULES["meter (cjt188)"]} | {"groups"}
     assert meter["di_order"] == "901F"
     assert meter["unit_position"] == "after"
     assert meter["first_energy"] == "settlement"
@@ -410,5 +411,5 @@ def test_a_sweep_costs_its_exchange() -> None:
     water, heat = make_driver("I3"), make_driver("Q")
     assert len(ASK_I) == len(ASK_Q) == 20
     assert (len(WAKE + REPLY_I), len(WAKE + REPLY_Q)) == (39, 63)
-    assert water.estimate_s(CHARACTER_S) == pytest.approx(59 * CHARACTER_S + 0.1)
-    assert heat.estimate_s(CHARACTER_S) == pytest.approx(83 * CHARACTER_S + 0.1)
+    assert water.costs() == [Cost(20, 39)]
+    assert heat.costs() == [Cost(20, 63)]

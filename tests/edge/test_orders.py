@@ -111,7 +111,10 @@ class Gateway:
     def run_jobs(self, retries: int = 0) -> None:
         """The line's worker."""
         for job in self.jobs:
-            job.run(self.line, self.driver, retries)
+            self.line.recording, self.line.may_send = job.recording, job.may_send
+            for _ in job.steps(self.line, self.driver, retries):
+                pass
+            self.line.recording = self.line.may_send = None
         self.jobs.clear()
 
     def receipts(self) -> list[Receipt]:

@@ -1,23 +1,29 @@
 """One line's worker over simulated days: periods, silent meters, and orders in between."""
 
+import random
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from edge.collect.groups import tasks_of
+from edge.collect.jobs import Now, Priority
+from edge.collect.plausible import Verdict
 from edge.collect.poller import (
+    CATCH_UP_EVERY,
     ORDERS_MAX,
-    PAUSE_MS_FIRST,
-    PAUSE_MS_MAX,
     LineWorker,
-    MeterWatch,
+    Surroundings,
 )
-from edge.line.line import REOPEN_MS_MAX, Line
+from edge.collect.watch import PAUSE_MS_FIRST, PAUSE_MS_MAX, MeterWatch
+from edge.line.line import REOPEN_MS_MAX, Line, Wire
 from edge.line.port import PortLostError
 from edge.meters.dlt645_driver import Dlt645Driver
 from protocols.errors import CallerError
-from protocols.readings import ReadingSet, TimeQuality
+from protocols.readings import Flag, ReadingSet, TimeQuality
 from tests.edge.fakes import (
     BOOT_ID,
     UTC_MS,
@@ -30,6 +36,7 @@ from tests.edge.fakes import (
     wire,
 )
 
+WIRE = Wire(2400, "E", 1, 600, 100, 0)
 WAKE = b"\xfe" * 4
 REPLIES = {wire(ask)[10:14]: wire(answer)[8:-2] for ask, answer in (
     ("v001", "v002"), ("v003", "v004"), ("v009", "v010"), ("v011", "v012")
@@ -58,31 +65,48 @@ class Meters:
 class Job:
     """A job that reads one identifier, and takes down when."""
 
-    def __init__(self, meter_id: str, requests: tuple[bytes, ...] = ()) -> None:
+    may_send = None
+
+    def __init__(
+        self,
+        meter_id: str,
+        requests: tuple[bytes, ...] = (),
+        priority: int = Priority.ON_DEMAND,
+    ) -> None:
         self.meter_id = meter_id
+        self.priority = priority
+        self.recording: list[tuple[str, int, bytes]] = []
         self.ran: list[tuple[int, str]] = []
         self._requests = requests
 
-    def run(self, line: Line, driver: Any, retries: int) -> None:
+    def steps(self, line: Line, driver: Any, retries: int) -> Iterator[None]:
         """As an order would."""
         self.ran.append((retries, driver.meter_id))
         for request in self._requests:
+            line._ensure_open()
             line._port.write(request)
             while not line._port.read(1.0):
                 pass
+            yield
 
 
 class Bench:
     """A worker on fake time; `addresses` of meters m-0, m-1, ..."""
 
-    def __init__(self, count: int, period_s: int = 60, quantities: int = 2, **line: Any) -> None:
+    def __init__(
+        self,
+        count: int,
+        period_s: int = 60,
+        quantities: int = 2,
+        groups: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         self.clock = FakeClock()
         self.meters = Meters()
         self.port = FakePort(self.clock, answer=self.meters.answer)
         self.sets: list[ReadingSet] = []
         asked = ("1-0:1.8.0", "1-0:2.8.0", "1-0:32.7.0", "1-0:31.7.0")[:quantities]
         self.addresses = [f"{161 + n:012d}" for n in range(count)]
-        watches = {}
+        watches, tasks = {}, []
         for n, address in enumerate(self.addresses):
             settings = {
                 "id": f"m-{n}",
@@ -92,13 +116,36 @@ class Bench:
                 "address": address,
                 "quantities": asked,
                 "period_s": period_s,
+                "align": "clock",
+                "groups": groups,
             }
-            watches[f"m-{n}"] = MeterWatch(settings, Dlt645Driver(settings))
-        self.worker = LineWorker(
-            make_line(self.clock, self.port, **line), 2, watches, self.clock, self.sets.append
+            tasks += tasks_of(settings)
+            watches[f"m-{n}"] = MeterWatch(settings, Dlt645Driver(settings), WIRE, 2)
+        self.events: list[tuple[str, str, str]] = []
+        self.slots: list[tuple[str, int] | None] = []
+        self.is_crowded = False
+        self.verdict = Verdict()
+        around = Surroundings(
+            self.clock,
+            self._submit,
+            self._tell,
+            lambda *_: self.verdict,
+            lambda: self.is_crowded,
         )
+        self.worker = LineWorker(make_line(self.clock, self.port), watches, tasks, around)
         self.worker._jobs = FakeQueue(self.clock, ORDERS_MAX)
         self.worker._thread = NoThread()  # type: ignore[assignment]
+
+    def _submit(self, one: ReadingSet, slot: tuple[str, int] | None) -> None:
+        self.sets.append(one)
+        self.slots.append(slot)
+
+    def _tell(self, kind: str, subject: str = "", detail: str = "", *_: Any, **__: Any) -> None:
+        self.events.append((kind, subject, detail))
+
+    def told(self, kind: str) -> list[tuple[str, str]]:
+        """The events of a kind: subject and detail."""
+        return [(subject, detail) for one, subject, detail in self.events if one == kind]
 
     def run_for(self, ms: int) -> None:
         """Turns until so much fake time has passed."""
@@ -126,7 +173,7 @@ def test_each_meter_is_read_once_a_period_aligned_to_the_wall() -> None:
     assert one.quality == TimeQuality.NTP
     assert one.read_at - one.boot_at == bench.clock.utc_ms() - bench.clock.boot_ms()
     assert [reading.quantity.value for reading in one.readings] == [26, 126]
-    assert bench.worker.watches["m-0"].readings == one.readings
+    assert bench.worker.watches["m-0"].shown() == list(one.readings)
     assert bench.worker.watches["m-0"].sweep_ms > 0
 
 
@@ -201,8 +248,10 @@ def test_an_order_ends_an_idle_wait() -> None:
     bench.worker._jobs.get = get_what_comes_meanwhile  # type: ignore[method-assign]
     before = bench.clock.boot_ms()
     bench.worker.turn()
+    bench.worker._jobs.get = get  # type: ignore[method-assign]
+    bench.worker.turn()
     assert job.ran
-    assert bench.clock.boot_ms() == before
+    assert bench.clock.boot_ms() <= before + 1_000
 
 
 def test_an_order_runs_on_a_meter_that_pauses() -> None:
@@ -315,7 +364,7 @@ def test_a_fault_in_one_turn_does_not_end_the_worker(monkeypatch: pytest.MonkeyP
     bench = Bench(2)
     broken = bench.worker.watches["m-0"].driver
 
-    def sweep(line: Line, retries: int) -> Any:
+    def sweep(line: Line, retries: int, group: str) -> Any:
         yield
         raise CallerError("ours")
 
@@ -388,12 +437,215 @@ def test_a_real_thread_starts_polls_and_stops() -> None:
     """The worker's own thread lives until it is stopped, and closes the port."""
     bench = Bench(1)
     watch = bench.worker.watches["m-0"]
-    worker = LineWorker(bench.worker.line, 0, {"m-0": watch}, bench.clock, bench.sets.append)
     read = threading.Event()
-    worker._submit = lambda one: (bench.sets.append(one), read.set())  # type: ignore[assignment, func-returns-value]
+    around = bench.worker._around._replace(
+        submit=lambda one, _: (bench.sets.append(one), read.set())  # type: ignore[func-returns-value]
+    )
+    tasks = bench.worker.schedule.tasks.values()
+    worker = LineWorker(bench.worker.line, {"m-0": watch}, tasks, around)
     worker.start()
     assert read.wait(10)
     worker.stop()
     assert not worker._thread.is_alive()
     assert not bench.port.is_open
     assert len(bench.sets) == 1
+
+
+class Endless:
+    """Catch-up work without end, of one request at a time."""
+
+    def __init__(self, requests: tuple[bytes, ...]) -> None:
+        self.jobs: list[Job] = []
+        self._requests = requests
+
+    def next_job(self, now: Now) -> Job:
+        """One more."""
+        self.jobs.append(Job("m-0", self._requests, Priority.CATCH_UP))
+        return self.jobs[-1]
+
+
+def asked_of(bench: Bench) -> list[bytes]:
+    """The identifiers asked for, in their order."""
+    return [data.lstrip(b"\xfe")[10:14] for data in bench.port.written()]
+
+
+def test_a_read_on_demand_makes_way_for_an_order() -> None:
+    """After each of its exchanges."""
+    bench = Bench(2, period_s=3600)
+    bench.run_for(10_000)
+    count = len(bench.port.written())
+    read = Job("m-0", (WAKE + wire("v001"),) * 3)
+    order = Job("m-1", (WAKE + wire("v003"),), Priority.ORDER)
+    bench.worker.offer(read)
+    writes = bench.port.write
+
+    def write(data: bytes) -> None:
+        writes(data)
+        if len(bench.port.written()) == count + 1:
+            bench.worker.offer(order)
+
+    bench.port.write = write  # type: ignore[method-assign]
+    bench.worker.turn()
+    names = ("v001", "v003", "v001", "v001")
+    assert asked_of(bench)[count:] == [wire(one)[10:14] for one in names]
+
+
+def test_catch_up_work_fills_the_time_between_polls_and_starves_neither() -> None:
+    """On an idle line it goes on; under full load each CATCH_UP_EVERY-th exchange is its own."""
+    idle = Bench(2)
+    idle.worker.background.append(Endless((WAKE + wire("v001"),)))
+    idle.run_for(600_000)
+    for meter in (0, 1):
+        slots = [(UTC_MS + at) // 60_000 for at in idle.reads_of(meter)]
+        assert slots == list(range(slots[0], slots[0] + len(slots)))
+    busy = Bench(40, period_s=10, quantities=4)
+    endless = Endless((WAKE + wire("v001"),) * 5)
+    busy.worker.background.append(endless)
+    busy.run_for(600_000)
+    exchanges = len(busy.port.written())
+    steps = sum(len(job.ran) for job in endless.jobs) * 5
+    assert exchanges // (CATCH_UP_EVERY + 4) <= steps <= exchanges // (CATCH_UP_EVERY - 1) + 5
+    counts = Counter(one.meter_id for one in busy.sets)
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_order_waits_for_at_most_the_exchange_in_flight(seed: int) -> None:
+    """Whenever it comes: while a poll, a read on demand or catch-up work is under way."""
+    chance = random.Random(seed)
+    bench = Bench(10, period_s=10, quantities=4)
+    bench.worker.background.append(Endless((WAKE + wire("v001"),) * 3))
+    bench.meters.silent.add(bench.addresses[3])
+    writes, offered = bench.port.write, {}
+    orders: list[Job] = []
+
+    def write(data: bytes) -> None:
+        count = len(bench.port.written())
+        for order in orders:
+            if not order.ran:
+                assert count <= offered[id(order)] + 1
+        writes(data)
+        if chance.random() < 0.2:
+            orders.append(Job("m-1", (WAKE + wire("v003"),), Priority.ORDER))
+            offered[id(orders[-1])] = count
+            assert bench.worker.offer(orders[-1])
+        if chance.random() < 0.2:
+            bench.worker.offer(Job("m-2", (WAKE + wire("v001"),) * 2))
+
+    bench.port.write = write  # type: ignore[method-assign]
+    bench.run_for(120_000)
+    assert len(orders) > 10
+
+
+def test_a_register_group_has_its_own_period() -> None:
+    """And its own task, by whose name its slots are known."""
+    group = {"name": "load", "quantities": ("1-0:32.7.0",), "period_s": 10, "align": "clock"}
+    bench = Bench(1, groups=(group,))
+    bench.run_for(120_000)
+    volts = [one for one in bench.sets if len(one.readings) == 1]
+    assert 11 <= len(volts) <= 13
+    assert len(bench.sets) - len(volts) in (2, 3)
+    tasks = {slot[0] for slot in bench.slots if slot}
+    assert tasks == {"m-0", "m-0/load"}
+    assert len(set(bench.slots)) == len(bench.slots)
+
+
+def test_a_full_journal_stops_the_groups_that_nobody_is_billed_by() -> None:
+    """Energies are read on; the slots are told as missed, with the reason, when they come back."""
+    group = {"name": "load", "quantities": ("1-0:32.7.0",), "period_s": 10, "align": "clock"}
+    bench = Bench(1, groups=(group,))
+    bench.run_for(60_000)
+    bench.is_crowded = True
+    count = len(bench.sets)
+    bench.run_for(120_000)
+    assert {len(one.readings) for one in bench.sets[count:]} == {2}
+    bench.is_crowded = False
+    bench.run_for(30_000)
+    assert [subject for subject, detail in bench.told("slots-missed")] == ["m-0"]
+    assert "the journal is nearly full" in bench.told("slots-missed")[0][1]
+
+
+def test_a_meter_is_down_by_count_and_time_and_its_slots_are_accounted_for() -> None:
+    """One lost frame says nothing. The slots between its last and its next reading are told."""
+    bench = Bench(2)
+    bench.run_for(120_000)
+    bench.meters.silent.add(bench.addresses[0])
+    bench.run_for(30_000)
+    assert bench.told("meter-down") == []
+    bench.run_for(600_000)
+    assert [subject for subject, _ in bench.told("meter-down")] == ["m-0"]
+    bench.meters.silent.clear()
+    bench.run_for(1_200_000)
+    assert bench.told("meter-up") == [("m-0", "")]
+    slots = [slot[1] for slot in bench.slots if slot and slot[0] == "m-0"]
+    gap = next(b - a for a, b in pairwise(slots) if b - a > 60_000)
+    (told,) = bench.told("slots-missed")
+    assert told[1].startswith(f"m-0: {gap // 60_000 - 1} slots from")
+    assert "no answer" in told[1]
+    assert bench.told("over-budget") == []
+
+
+def test_a_meter_that_missed_one_request_is_read_within_its_slot() -> None:
+    """The slot is not given up for one silence."""
+    bench = Bench(1, period_s=900)
+    bench.meters.silent.add(bench.addresses[0])
+    bench.run_for(5_000)
+    bench.meters.silent.clear()
+    bench.run_for(PAUSE_MS_FIRST + 5_000)
+    assert len(bench.sets) == 1
+    assert bench.told("slots-missed") == []
+
+
+def test_a_line_of_silent_meters_is_told_once_and_so_is_its_return() -> None:
+    """As the line's trouble."""
+    bench = Bench(2)
+    bench.meters.silent.update(bench.addresses)
+    bench.run_for(1_200_000)
+    assert [subject for subject, _ in bench.told("line-down")] == ["line-1"]
+    bench.meters.silent.clear()
+    bench.run_for(1_200_000)
+    assert [subject for subject, _ in bench.told("line-up")] == ["line-1"]
+
+
+def test_slots_before_the_gateway_knows_the_time_are_no_slots() -> None:
+    """The set is there, and is timed anew later; which slot it was nobody can say."""
+    bench = Bench(1)
+    bench.clock.set_quality(TimeQuality.UNSYNCED)
+    bench.run_for(70_000)
+    assert bench.sets
+    assert set(bench.slots) == {None}
+
+
+def test_doubtful_readings_are_stored_with_their_flags_and_told_with_the_frames() -> None:
+    """Never edited, never withheld."""
+    bench = Bench(1)
+    bench.verdict = Verdict(Flag.JUMP, (("jump", "1-0:1.8.0 rose"),))
+    bench.run_for(3_000)
+    assert [one.flags for one in bench.sets] == [Flag.JUMP]
+    assert [reading.quantity.value for reading in bench.sets[0].readings] == [26, 126]
+    assert bench.told("jump") == [("m-0", "1-0:1.8.0 rose")]
+
+
+def test_an_unplugged_adapter_is_told_once_and_so_is_its_return() -> None:
+    """By the line's name; no meter is blamed."""
+    bench = Bench(2)
+    bench.run_for(60_000)
+    bench.port.inject(0, PortLostError("unplugged"))
+    bench.port.open_errors.extend(["no such device"] * 20)
+    bench.run_for(400_000)
+    assert [subject for subject, _ in bench.told("adapter-lost")] == ["line-1"]
+    assert bench.told("adapter-found") == [("line-1", "")]
+    assert bench.told("meter-down") == []
+
+
+def test_meters_of_one_line_may_talk_differently() -> None:
+    """The port is opened anew with the characters of the meter that is asked next."""
+    bench = Bench(2)
+    bench.worker.watches["m-1"].wire = Wire(9600, "N", 2, 300, 50, 5)
+    configured: list[tuple[int, str, int]] = []
+    bench.port.configure = lambda *characters: configured.append(characters)  # type: ignore[attr-defined]
+    bench.run_for(70_000)
+    assert configured[:3] == [(9600, "N", 2), (2400, "E", 1), (9600, "N", 2)]
+    opened = [what for what, _, _ in bench.port.trace if what in ("open", "close")]
+    assert opened == ["open", *["close", "open"] * len(configured)]
+    assert {one.meter_id for one in bench.sets} == {"m-0", "m-1"}

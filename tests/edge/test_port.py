@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.line.line import REOPEN_MS_FIRST, Line, NoAnswerError
+from edge.line.line import REOPEN_MS_FIRST, Line, NoAnswerError, Wire
 from edge.line.port import READ_SIZE_MAX, PortLostError, SerialPort
-from tests.edge.fakes import CHARACTER_S
 
 SOON_S = 5.0  # a read that takes as long as this hangs
 
@@ -224,7 +223,7 @@ def test_a_line_survives_unplugging(tmp_path: Path) -> None:
     link = tmp_path / "adapter"
     link.symlink_to(first.path)
     clock = Clock()
-    line = Line("line-1", make_port(str(link)), CHARACTER_S, 1_000, 100, 0, clock)
+    line = Line("line-1", make_port(str(link)), Wire(2400, "E", 1, 1_000, 100, 0), clock)
     os.write(first.master, b"")
     line._ensure_open()
     os.write(first.master, b"stale")
@@ -296,7 +295,7 @@ def test_a_socket_is_a_port(server: socket.socket) -> None:
 def test_a_line_over_a_socket_reconnects(server: socket.socket) -> None:
     """A terminal server that restarts is found again."""
     clock = Clock()
-    line = Line("line-1", make_port(url_of(server)), CHARACTER_S, 2_000, 100, 0, clock)
+    line = Line("line-1", make_port(url_of(server)), Wire(2400, "E", 1, 2_000, 100, 0), clock)
 
     def terminal_server() -> None:
         for answers in (False, True):
@@ -321,7 +320,7 @@ def test_a_line_over_a_socket_reconnects(server: socket.socket) -> None:
 
 def test_silence_on_a_real_clock_ends_in_time(opened: SerialPort, adapter: Pty) -> None:
     """The only test here that waits: a response time of 50 ms is neither skipped nor doubled."""
-    line = Line("line-1", opened, 0.0, 50, 10, 0, time.monotonic)
+    line = Line("line-1", opened, Wire(115200, "N", 1, 50, 10, 0), time.monotonic)
     line.is_open = True
     before = time.monotonic()
     with pytest.raises(NoAnswerError):

@@ -4,25 +4,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.collect.schedule import IDLE_MS, JUMP_MS, Schedule
+from edge.collect.schedule import IDLE_MS, JUMP_MS, Missed, Schedule, Task
 from tests.edge.fakes import BOOT_MS, UTC_MS
 
 QUARTER_MS = 900_000
 ALIGNED = UTC_MS // QUARTER_MS * QUARTER_MS
 
 
+def scheduled(periods_ms: dict[str, int], last: dict[str, int] | None = None) -> Schedule:
+    """A schedule of aligned tasks."""
+    return Schedule([Task(name, name, "", ms, True) for name, ms in periods_ms.items()], last)
+
+
 def take_due(schedule: Schedule, utc: int, boot: int) -> list[tuple[str, int]]:
     """All that is due now, with its slot."""
     taken = []
     while due := schedule.due(utc, boot):
-        taken.append((due[0], schedule.take(due[0], utc)))
+        taken.append((due[0], schedule.take(due[0], utc, boot)))
         assert len(taken) < 100
     return taken
 
 
 def test_slots_are_aligned_to_the_wall_clock() -> None:
     """A period of 900 s polls at :00, :15, :30, :45, whenever the agent was started."""
-    schedule = Schedule({"m": QUARTER_MS})
+    schedule = scheduled({"m": QUARTER_MS})
     start = ALIGNED + 100_000
     slots = []
     for ms in range(0, 4 * QUARTER_MS, 1_000):
@@ -33,15 +38,15 @@ def test_slots_are_aligned_to_the_wall_clock() -> None:
 
 def test_the_wait_ends_at_the_next_slot() -> None:
     """The soonest of all meters."""
-    schedule = Schedule({"a": QUARTER_MS, "b": 60_000})
-    assert schedule.next_in_ms(ALIGNED) == 60_000
-    assert schedule.next_in_ms(ALIGNED + 59_999) == 1
-    assert schedule.next_in_ms(ALIGNED + QUARTER_MS - 10) == 10
+    schedule = scheduled({"a": QUARTER_MS, "b": 60_000})
+    assert schedule.next_in_ms(ALIGNED, BOOT_MS) == 60_000
+    assert schedule.next_in_ms(ALIGNED + 59_999, BOOT_MS) == 1
+    assert schedule.next_in_ms(ALIGNED + QUARTER_MS - 10, BOOT_MS) == 10
 
 
 def test_missed_slots_become_one_poll() -> None:
     """After a long pause each meter is read once, for the present slot."""
-    schedule = Schedule({"a": 60_000, "b": 60_000})
+    schedule = scheduled({"a": 60_000, "b": 60_000})
     take_due(schedule, ALIGNED, BOOT_MS)
     assert take_due(schedule, ALIGNED + 600_123, BOOT_MS + 600_123) == [
         ("a", ALIGNED + 600_000),
@@ -52,7 +57,7 @@ def test_missed_slots_become_one_poll() -> None:
 
 def test_a_step_forward_makes_one_poll_due_at_once() -> None:
     """And it is counted as a jump."""
-    schedule = Schedule({"m": QUARTER_MS})
+    schedule = scheduled({"m": QUARTER_MS})
     take_due(schedule, ALIGNED, BOOT_MS)
     assert take_due(schedule, ALIGNED + 86_400_000, BOOT_MS + 1_000) == [
         ("m", ALIGNED + 86_400_000)
@@ -62,7 +67,7 @@ def test_a_step_forward_makes_one_poll_due_at_once() -> None:
 
 def test_a_step_backward_resumes_at_the_next_slot_of_the_new_time() -> None:
     """A clock that was a year ahead does not silence the meters for a year."""
-    schedule = Schedule({"m": QUARTER_MS})
+    schedule = scheduled({"m": QUARTER_MS})
     year = 365 * 86_400_000
     take_due(schedule, ALIGNED + year, BOOT_MS)
     assert take_due(schedule, ALIGNED + 5, BOOT_MS + 1_000) == []
@@ -76,7 +81,7 @@ def test_a_step_backward_resumes_at_the_next_slot_of_the_new_time() -> None:
 @pytest.mark.parametrize("drift", [-JUMP_MS, JUMP_MS])
 def test_a_small_correction_is_no_jump(drift: int) -> None:
     """A slewing clock neither repeats nor skips a slot."""
-    schedule = Schedule({"m": 60_000})
+    schedule = scheduled({"m": 60_000})
     take_due(schedule, ALIGNED, BOOT_MS)
     assert take_due(schedule, ALIGNED + 10_000 + drift, BOOT_MS + 10_000) == []
     assert schedule.jumps == 0
@@ -97,7 +102,7 @@ steps = st.lists(
 @given(steps)
 def test_no_slot_comes_twice_without_a_jump_backward(walk: list[tuple[int, int]]) -> None:
     """Whatever the clocks do, a slot is polled once per way forward, and always the present one."""
-    schedule = Schedule(PERIODS)
+    schedule = scheduled(PERIODS)
     utc, boot = UTC_MS, BOOT_MS
     done: dict[str, set[int]] = {name: set() for name in PERIODS}
     for passed, jump in walk:
@@ -115,7 +120,7 @@ def test_no_slot_comes_twice_without_a_jump_backward(walk: list[tuple[int, int]]
 def test_polling_resumes_within_one_period_of_any_jump(walk: list[tuple[int, int]]) -> None:
     """After the last step every meter is polled before its period has passed, and the small steps
     back that are no jumps."""
-    schedule = Schedule(PERIODS)
+    schedule = scheduled(PERIODS)
     utc, boot = UTC_MS, BOOT_MS
     for passed, jump in walk:
         utc, boot = utc + passed + jump, boot + passed
@@ -133,7 +138,7 @@ def test_polling_resumes_within_one_period_of_any_jump(walk: list[tuple[int, int
 def test_an_overloaded_line_reads_all_its_meters_in_turn(sweep_ms: int) -> None:
     """When the periods can not be kept, every meter is late alike; none is forgotten."""
     names = [f"m-{n}" for n in range(10)]
-    schedule = Schedule({name: 60_000 if n % 2 else 20_000 for n, name in enumerate(names)})
+    schedule = scheduled({name: 60_000 if n % 2 else 20_000 for n, name in enumerate(names)})
     polls = dict.fromkeys(names, 0)
     last = dict.fromkeys(names, 0)
     longest = 0
@@ -144,7 +149,7 @@ def test_an_overloaded_line_reads_all_its_meters_in_turn(sweep_ms: int) -> None:
             now += 1_000
             continue
         name = due[0]
-        schedule.take(name, UTC_MS + now)
+        schedule.take(name, UTC_MS + now, BOOT_MS + now)
         polls[name] += 1
         longest = max(longest, now - last[name])
         last[name] = now
@@ -155,6 +160,63 @@ def test_an_overloaded_line_reads_all_its_meters_in_turn(sweep_ms: int) -> None:
 
 def test_a_line_without_meters_waits() -> None:
     """Nothing is due there, and that is no fault."""
-    schedule = Schedule({})
+    schedule = scheduled({})
     assert schedule.due(1_000, 500) == []
-    assert schedule.next_in_ms(1_000) == IDLE_MS
+    assert schedule.next_in_ms(1_000, BOOT_MS) == IDLE_MS
+
+
+def test_an_interval_task_begins_with_its_last_run() -> None:
+    """Not with the wall clock: one period after it was begun, whatever UTC does."""
+    schedule = Schedule([Task("m", "m", "", 60_000, False)])
+    assert take_due(schedule, ALIGNED + 7, BOOT_MS) == [("m", ALIGNED + 7)]
+    assert schedule.next_in_ms(ALIGNED + 7, BOOT_MS) == 60_000
+    assert take_due(schedule, ALIGNED + 999_000, BOOT_MS + 59_999) == []
+    assert take_due(schedule, ALIGNED - 5, BOOT_MS + 60_000) == [("m", ALIGNED - 5)]
+
+
+@pytest.mark.parametrize(("is_aligned", "due_in_ms"), [(True, 60_000), (False, 40_000)])
+def test_a_restart_does_not_repeat_the_slot_that_is_journaled(
+    is_aligned: bool, due_in_ms: int
+) -> None:
+    """The next one comes when it would have come without the restart."""
+    last = ALIGNED if is_aligned else ALIGNED - 20_000
+    schedule = Schedule([Task("m", "m", "", 60_000, is_aligned)], {"m": last})
+    runs = []
+    for ms in range(0, 70_000, 1_000):
+        runs += [ms for _ in take_due(schedule, ALIGNED + ms, BOOT_MS + ms)]
+    assert runs == [due_in_ms]
+
+
+def test_a_slot_of_the_future_does_not_silence_a_meter() -> None:
+    """It was named by a clock that was wrong; or the clock is wrong now, and is put right later:
+    then the slot that is in the journal is not run again."""
+    schedule = scheduled({"m": QUARTER_MS}, {"m": ALIGNED + 86_400_000})
+    assert len(take_due(schedule, ALIGNED, BOOT_MS)) == 1
+    assert take_due(schedule, ALIGNED + 86_400_000, BOOT_MS + 5_000) == []
+    assert len(take_due(schedule, ALIGNED + 86_400_000 + QUARTER_MS, BOOT_MS + QUARTER_MS)) == 1
+
+
+def test_slots_between_two_that_were_stored_are_missed() -> None:
+    """Whatever became of them: the gateway was off, the meter silent, the line busy."""
+    schedule = scheduled({"m": 60_000}, {"m": ALIGNED - 180_000})
+    slot = take_due(schedule, ALIGNED, BOOT_MS)[0][1]
+    assert schedule.store("m", slot) == Missed(ALIGNED - 120_000, ALIGNED - 60_000, 2)
+    slot = take_due(schedule, ALIGNED + 60_000, BOOT_MS + 60_000)[0][1]
+    assert schedule.store("m", slot) is None
+
+
+def test_a_slot_that_is_given_back_is_due_again_while_it_lasts() -> None:
+    """And then it is the next slot that is due."""
+    schedule = scheduled({"m": 60_000}, {"m": ALIGNED - 60_000})
+    assert take_due(schedule, ALIGNED, BOOT_MS) == [("m", ALIGNED)]
+    schedule.give_back("m")
+    assert take_due(schedule, ALIGNED + 59_999, BOOT_MS + 59_999) == [("m", ALIGNED)]
+    schedule.give_back("m")
+    assert take_due(schedule, ALIGNED + 60_000, BOOT_MS + 60_000) == [("m", ALIGNED + 60_000)]
+
+
+def test_a_task_that_may_not_run_leaves_the_others_their_turn() -> None:
+    """Its slot stays due."""
+    schedule = scheduled({"a": 60_000, "b": 60_000})
+    assert schedule.due(ALIGNED, BOOT_MS, lambda task: task.name != "a") == ["b"]
+    assert schedule.due(ALIGNED, BOOT_MS) == ["a", "b"]

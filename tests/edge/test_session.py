@@ -489,7 +489,7 @@ def test_a_message_that_is_moved_to_another_topic_does_not_open(waiting: Uplink)
 def test_a_message_of_another_content_type_is_refused(waiting: Uplink) -> None:
     """Signed by the right key on the right topic, and still not what the topic is for."""
     claims = Claims(9, UTC_MS, 0, b"", waiting.journal.epoch, ORDER.content_type)
-    body = Ack(waiting.journal.epoch, 4, (), UTC_MS, b"", ()).to_body()
+    body = Ack(waiting.journal.epoch, 4, (), UTC_MS, b"", (), 0).to_body()
     expect_refused(waiting, waiting.head_end.seal(ACK, claims, body), "content_type")
 
 

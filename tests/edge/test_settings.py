@@ -12,7 +12,14 @@ import pytest
 from edge.__main__ import main
 from edge.meters.dlt645_quantities import EDITIONS, identifiers_for
 from edge.meters.models import load_models
-from edge.settings import LINES_MAX, METERS_MAX, RULES, load_settings, meter_address
+from edge.settings import (
+    LINES_MAX,
+    METERS_MAX,
+    RULES,
+    load_settings,
+    meter_address,
+    wire_of,
+)
 from protocols.errors import SettingError
 from protocols.settings import REQUIRED
 from tests.edge.head_end import HeadEnd
@@ -60,12 +67,16 @@ WHERE = {
     "mqtt": ("mqtt", None, "[mqtt]"),
     "journal": ("journal", None, "[journal]"),
     "uplink": ("uplink", None, "[uplink]"),
+    "collect": ("collect", None, "[collect]"),
+    "local": ("local", None, "[local]"),
     "line": ("line", 0, "[[line]] 1"),
     "meter (dlt645-2007)": ("meter", 0, "[[meter]] 1"),
     "meter (modbus)": ("meter", 1, "[[meter]] 2"),
     "meter (modbus-tcp)": ("meter", 2, "[[meter]] 3"),
     "meter (cjt188)": ("meter", 3, "[[meter]] 4"),
+    "meter.group": ("meter", 0, "[[meter]] 1 [[meter.group]] 1"),
 }
+GROUP = {"name": "load", "quantities": ["1-0:16.7.0"], "period_s": 60}
 
 
 def toml(value: Any) -> str:
@@ -85,7 +96,10 @@ def write_config(folder: Path, table: dict[str, Any]) -> Path:
     for name, part in table.items():
         for row in part if isinstance(part, list) else [part]:
             lines.append(f"[[{name}]]" if isinstance(part, list) else f"[{name}]")
-            lines += [f"{key} = {toml(value)}" for key, value in row.items()]
+            lines += [f"{key} = {toml(one)}" for key, one in row.items() if key != "group"]
+            for group in row.get("group", ()):
+                lines.append("[[meter.group]]")
+                lines += [f"{key} = {toml(one)}" for key, one in group.items()]
     path = folder / "edge.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -104,6 +118,15 @@ def changed(section: str, index: int | None, **values: Any) -> dict[str, Any]:
     for key in [key for key, value in row.items() if value is None]:
         del row[key]
     return table
+
+
+def changed_part(part: str, **values: Any) -> dict[str, Any]:
+    """The same for a part of RULES; a register group is made for it."""
+    section, index, _ = WHERE[part]
+    if part != "meter.group":
+        return changed(section, index, **values)
+    group = {key: value for key, value in (GROUP | values).items() if value is not None}
+    return changed(section, index, group=[group])
 
 
 def refusal(folder: Path, table: dict[str, Any] | str) -> str:
@@ -143,7 +166,9 @@ def test_a_good_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("meter (modbus-tcp)", settings.meters[2]),
         ("meter (cjt188)", settings.meters[3]),
     ):
-        assert set(part) == {rule.name for rule in RULES[name]}
+        own = {rule.name for rule in RULES[name]}
+        assert set(part) - {"groups"} == own
+    assert [meter["groups"] for meter in settings.meters] == [()] * 4
 
 
 EVERY_RULE = [(part, rule) for part, rules in RULES.items() for rule in rules]
@@ -154,11 +179,11 @@ EVERY_RULE = [(part, rule) for part, rules in RULES.items() for rule in rules]
 )
 def test_each_rule_that_is_broken_is_named(tmp_path: Path, part: str, rule: Any) -> None:
     """A value of a wrong kind: file, place, key, value and what is allowed instead."""
-    section, index, place = WHERE[part]
+    place = WHERE[part][2]
     wrong: list[Any] = ["", -1, [1], 1e9]
     wrong = [one for one in wrong if not rule.allows(one)]
     for value in wrong:
-        sentence = refusal(tmp_path, changed(section, index, **{rule.name: value}))
+        sentence = refusal(tmp_path, changed_part(part, **{rule.name: value}))
         if rule.name == "protocol" and part not in ("meter", "meter (dlt645-2007)"):
             continue  # then the other protocol's rules judge the row
         assert f"{place}: {rule.name} = " in sentence
@@ -174,8 +199,8 @@ def test_each_rule_that_is_broken_is_named(tmp_path: Path, part: str, rule: Any)
 )
 def test_each_required_key_that_is_missing_is_named(tmp_path: Path, part: str, rule: Any) -> None:
     """With what it must be."""
-    section, index, place = WHERE[part]
-    sentence = refusal(tmp_path, changed(section, index, **{rule.name: None}))
+    place = WHERE[part][2]
+    sentence = refusal(tmp_path, changed_part(part, **{rule.name: None}))
     if rule.name != "protocol":
         assert f"{place}: {rule.name} is missing; it must be {rule.allowed}" in sentence
     else:
@@ -185,8 +210,8 @@ def test_each_required_key_that_is_missing_is_named(tmp_path: Path, part: str, r
 @pytest.mark.parametrize("part", RULES)
 def test_an_unknown_key_is_named(tmp_path: Path, part: str) -> None:
     """A typing error is not silently a default."""
-    section, index, place = WHERE[part]
-    sentence = refusal(tmp_path, changed(section, index, colour="red"))
+    place = WHERE[part][2]
+    sentence = refusal(tmp_path, changed_part(part, colour="red"))
     assert f"{place}: unknown key 'colour'; allowed are " in sentence
     assert RULES[part][0].name in sentence
 
@@ -478,3 +503,38 @@ def test_wrong_use_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["dance"])
     assert caught.value.code == 2
+
+
+def test_register_groups_have_their_own_period(tmp_path: Path) -> None:
+    """Beside the meter's own, aligned to the clock unless they say otherwise."""
+    group = GROUP | {"align": "interval"}
+    settings = load_settings(
+        write_config(tmp_path, changed("meter", 0, group=[GROUP, group | {"name": "b"}]))
+    )
+    assert [
+        (one["name"], one["period_s"], one["align"]) for one in settings.meters[0]["groups"]
+    ] == [
+        ("load", 60, "clock"),
+        ("b", 60, "interval"),
+    ]
+
+
+def test_register_groups_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Their slots could not be told apart."""
+    sentence = refusal(tmp_path, changed("meter", 0, group=[GROUP, GROUP]))
+    assert "[[meter.group]] 2: name = 'load' is not allowed" in sentence
+
+
+def test_a_group_of_a_water_meter_holds_what_it_shows(tmp_path: Path) -> None:
+    """The meter's own rules hold for its groups."""
+    group = GROUP | {"quantities": ["8-0:99.0.0"]}
+    sentence = refusal(tmp_path, changed("meter", 3, group=[group]))
+    assert "[[meter]] 4 [[meter.group]] 1: quantities: '8-0:99.0.0' is not allowed" in sentence
+
+
+def test_a_meter_may_talk_otherwise_than_its_line(tmp_path: Path) -> None:
+    """What it does not say is the line's."""
+    settings = load_settings(write_config(tmp_path, changed("meter", 1, baud=9600, parity="N")))
+    own = wire_of(settings.meters[1], settings.lines[0])
+    assert (own["baud"], own["parity"], own["gap_ms"]) == (9600, "N", 500)
+    assert wire_of(settings.meters[0], settings.lines[0])["baud"] == 2400

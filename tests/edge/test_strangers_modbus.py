@@ -19,7 +19,7 @@ from pymodbus import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge.line.line import REOPEN_MS_FIRST, Line
+from edge.line.line import REOPEN_MS_FIRST, Line, Wire
 from edge.line.port import PortLostError, SerialPort
 from edge.meters.learned import Learned
 from edge.meters.modbus_driver import ModbusDriver
@@ -133,7 +133,7 @@ def pymodbus_server(make: Callable[[SimDevice], Any]) -> Iterator[Any]:
 def opened(port: str) -> Iterator[Line]:
     """The production line."""
     serial = SerialPort(port, 9600, "N", 1)
-    line = Line("line", serial, 10 / 9600, 600, 100, 1, time.monotonic)
+    line = Line("line", serial, Wire(9600, "N", 1, 600, 100, 1), time.monotonic)
     try:
         yield line
     finally:

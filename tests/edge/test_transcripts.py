@@ -21,7 +21,7 @@ from pymodbus import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge.line.line import Line
+from edge.line.line import Line, Wire
 from edge.line.port import SerialPort
 from hil.line import Line as VirtualLine
 from hil.replayer import Playback, serve
@@ -145,7 +145,7 @@ def opened(link: Path, baud: int) -> Iterator[Line]:
     """The production line and port; a pty has no parity. Patient: an answer that a busy machine
     held up is no silence."""
     port = SerialPort(str(link), baud, "N", 1)
-    line = Line("line", port, 11 / baud, 5000, 500, 1, time.monotonic)
+    line = Line("line", port, Wire(baud, "E", 1, 5000, 500, 1), time.monotonic)
     try:
         yield line
     finally:

@@ -161,7 +161,8 @@ class GatewayAct:
     def _run_jobs(self) -> None:
         for job in self.node.jobs:
             self.at_line = job._counter
-            job.run(self.node.line, self.node.driver, 0)
+            for _ in job.steps(self.node.line, self.node.driver, 0):
+                pass
         self.node.jobs.clear()
 
     def _hear(self, request: bytes) -> list[tuple[float, bytes | Exception]]:

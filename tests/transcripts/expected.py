@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edge.line.line import Line
+from edge.line.line import Line, Wire
 from edge.meters.cjt188_driver import Cjt188Conversation, Cjt188Driver
 from edge.meters.dlt645_driver import Dlt645Conversation
 from edge.meters.driver import Driver
@@ -62,7 +62,8 @@ def playing_line(transcript: Transcript) -> tuple[Line, Playback]:
     """The gateway's line over a port that plays, in fake time, and what is played."""
     playback = Playback(transcript)
     clock = FakeClock()
-    character_s = BITS_PER_BYTE / int(transcript.headers["baud"])
+    wire = Wire(int(transcript.headers["baud"]), "E", 1, 600, 200, 1)
+    character_s = BITS_PER_BYTE / wire.baud
 
     def answer(request: bytes) -> Answer:
         recorded = playback.hear(request)
@@ -72,7 +73,7 @@ def playing_line(transcript: Transcript) -> tuple[Line, Playback]:
         return [(ms - on_wire_ms, data) for ms, data in recorded]
 
     port = FakePort(clock, character_s, answer)
-    return Line("line", port, character_s, 600, 200, 1, clock.monotonic), playback
+    return Line("line", port, wire, clock.monotonic), playback
 
 
 def driver_of(name: str, folder: Path) -> Driver:
