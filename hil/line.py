@@ -22,15 +22,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from hil.faults import Fault, apply_faults
+from hil.line_rate import byte_s, heard_at, tty_baud
 from hil.pseudo_tty import LinkError, make_link, open_pty, read_waiting
 from hil.station import ExternalStation, Station
+from hil.transmission import Transmission, collide, transmission
 
-BITS_PER_BYTE = 11  # start, 8 data, even parity, stop
 CHUNK_S = 0.002  # a reply is written in pieces of this length: finer steps only cost wake-ups
 SILENCE_BYTES = 3.5  # a longer pause ends a Modbus RTU frame
 STOP_DEADLINE_S = 5.0
@@ -59,21 +60,13 @@ class LineStatistics:
         return self.wire_out_s + self.wire_in_s + self.response_delay_s
 
 
-@dataclass
-class _Transmission:
-    """Bytes of one talker from `start_s` on; None as source is the agent."""
-
-    source: Station | None
-    start_s: float
-    end_s: float
-    data: bytearray
-    written: int = 0  # of them, to the agent
-    shared: set[int] = field(default_factory=set)  # bytes that the agent hears from another
-
-
 class Line:
     """A line at `baud`; `echo` returns the agent's own bytes; a request within `turnaround_s`
-    after the last byte of a reply is lost. Faults and collisions follow `seed`."""
+    after the last byte of a reply is lost. Faults, collisions and noise follow `seed`.
+
+    Everybody talks and hears at `baud` but a station that was told another `line_rate` and, with
+    `follows_tty`, the agent, whose rate is then that of its tty.
+    """
 
     def __init__(
         self,
@@ -84,19 +77,19 @@ class Line:
         echo: bool = False,
         turnaround_s: float = 0.0,
         seed: int = 0,
+        follows_tty: bool = False,
     ) -> None:
         self.link = link
         self.baud = baud
         self.paced = paced
         self.echo = echo
         self.turnaround_s = turnaround_s
-        self._byte_s = BITS_PER_BYTE / baud
-        self._step_s = self._byte_s if paced else 0.0
+        self._follows_tty = follows_tty
         self._stations: list[Station] = []
         self._faults: list[Fault] = []
         self._rng = random.Random(seed)
         self._statistics = LineStatistics()
-        self._live: list[_Transmission] = []
+        self._live: list[Transmission] = []
         self._heard_until_s = 0.0  # end of the last transmission of anybody
         self._talker: Station | None = None  # of the last transmission
         self._request_end_s = 0.0
@@ -123,7 +116,7 @@ class Line:
     ) -> str:
         """Puts a station on the line that opens a tty; the path of it. `accepts` says whether a
         burst is one whole request for it, `delay_of` what response delay (s) that one gets."""
-        station = ExternalStation(name, SILENCE_BYTES * self._byte_s, accepts, delay_of)
+        station = ExternalStation(name, SILENCE_BYTES * byte_s(self.baud), accepts, delay_of)
         self.attach(station)
         return station.tty_path
 
@@ -233,7 +226,7 @@ class Line:
             for station in externals:
                 if station.master in ready:
                     data = read_waiting(station.master)
-                    self._schedule(station, station.response_delay_s, data)
+                    self._schedule(station, station.response_delay_s, data, self.baud)
             self._advance()
 
     def _externals(self) -> list[ExternalStation]:
@@ -243,33 +236,44 @@ class Line:
         """Seconds until something is due; None for no limit."""
         if not self._live:
             return None
-        chunk_s = max(CHUNK_S, self._step_s)
         due_s = min(
-            min(one.end_s, one.start_s + one.written * self._step_s + chunk_s)
+            min(one.end_s, one.start_s + one.written * one.step_s + max(CHUNK_S, one.step_s))
             if self._is_heard(one)
             else one.end_s
             for one in self._live
         )
         return max(0.0, due_s - time.monotonic())
 
-    def _is_heard(self, one: _Transmission) -> bool:
+    def _is_heard(self, one: Transmission) -> bool:
         """Whether the agent hears it."""
         return one.source is not None or self.echo
+
+    def _rate_of(self, talker: Station | None) -> int:
+        """At what rate somebody talks and hears; None is the agent. Only wire time has a rate."""
+        if not self.paced:
+            return self.baud
+        if talker is not None:
+            return getattr(talker, "line_rate", None) or self.baud
+        if self._follows_tty and self._agent is not None:
+            return tty_baud(self._agent[1], self.baud)
+        return self.baud
 
     def _hear_agent(self, data: bytes) -> None:
         now_s = time.monotonic()
         if not data:
             return
         own = [one.end_s for one in self._live if one.source is None]
-        begin = self._begin(None, max([now_s, *own]), data)  # its UART sends one after the other
+        baud = self._rate_of(None)
+        start_s = max([now_s, *own])  # its UART sends one after the other
+        begin = self._begin(None, start_s, data, baud)
         self._statistics.requests += not own
         self._statistics.bytes_out += len(data)
-        self._statistics.wire_out_s += len(data) * self._byte_s
+        self._statistics.wire_out_s += len(data) * byte_s(baud)
         if not own and now_s - self._reply_end_s < self.turnaround_s:
             self._statistics.requests_early += 1
             begin.data[:] = bytes(len(data))  # the driver of the last talker is still on
 
-    def _schedule(self, station: Station, delay_s: float, reply: bytes) -> None:
+    def _schedule(self, station: Station, delay_s: float, reply: bytes, baud: int) -> None:
         """Puts an answer to the last request on the wire, faults included."""
         changed = apply_faults(self._faults, station.name, reply, self._rng) if reply else None
         if changed is None:
@@ -284,34 +288,20 @@ class Line:
         start_s = max([start_s, *own])
         self._statistics.replies += not own
         self._statistics.bytes_in += len(data)
-        self._statistics.wire_in_s += len(data) * self._byte_s
+        self._statistics.wire_in_s += len(data) * byte_s(baud)
         self._statistics.response_delay_s += max(0.0, start_s - self._request_end_s)
-        self._begin(station, start_s + extra_s, data)
+        self._begin(station, start_s + extra_s, data, baud)
 
-    def _begin(self, source: Station | None, start_s: float, data: bytes) -> _Transmission:
-        end_s = start_s + len(data) * self._step_s
-        new = _Transmission(source, start_s, end_s, bytearray(data))
+    def _begin(
+        self, source: Station | None, start_s: float, data: bytes, baud: int
+    ) -> Transmission:
+        new = transmission(source, start_s, data, baud, self.paced)
         for other in self._live:
-            if other.source is not source and self._collide(other, new):
+            is_shared = self._is_heard(other) and self._is_heard(new)
+            if other.source is not source and collide(other, new, self._rng, is_shared):
                 self._statistics.collisions += 1
         self._live.append(new)
         return new
-
-    def _collide(self, one: _Transmission, two: _Transmission) -> bool:
-        """Whether they overlap; bytes that do, and differ, are destroyed in both."""
-        if self._step_s:
-            offset = round((two.start_s - one.start_s) / self._step_s)
-        elif one.start_s == two.start_s:
-            offset = 0
-        else:
-            return False
-        overlap = range(max(0, offset), min(len(one.data), offset + len(two.data)))
-        for index in overlap:
-            if one.data[index] != two.data[index - offset]:
-                one.data[index] = two.data[index - offset] = self._rng.randrange(256)
-            if self._is_heard(one) and self._is_heard(two):
-                two.shared.add(index - offset)
-        return len(overlap) > 0
 
     def _advance(self) -> None:
         """Writes what is due to the agent, and delivers what is complete to the stations."""
@@ -321,16 +311,17 @@ class Line:
                 continue
             done = now_s >= one.end_s
             if self._is_heard(one):
-                due = len(one.data) if done else int((now_s - one.start_s) / self._step_s)
+                due = len(one.data) if done else int((now_s - one.start_s) / one.step_s)
                 if due > one.written:
                     span = range(one.written, due)
-                    self._write(bytes(one.data[at] for at in span if at not in one.shared))
+                    sent = bytes(one.data[at] for at in span if at not in one.shared)
+                    self._write(heard_at(sent, one.baud, self._rate_of(None), self._rng))
                     one.written = due
             if done:
                 self._live.remove(one)
                 self._complete(one, now_s)
 
-    def _complete(self, one: _Transmission, now_s: float) -> None:
+    def _complete(self, one: Transmission, now_s: float) -> None:
         if one.source is None:
             self._request_end_s = one.end_s
         else:
@@ -346,8 +337,10 @@ class Line:
         self._heard_until_s = one.end_s
         for station in self._stations:
             if station is not one.source:
-                for delay_s, reply in station.feed(bytes(one.data), gap_s):
-                    self._schedule(station, delay_s, reply)
+                baud = self._rate_of(station)  # of the answer, even where it changes the rate
+                heard = heard_at(bytes(one.data), one.baud, baud, self._rng)
+                for delay_s, reply in station.feed(heard, gap_s):
+                    self._schedule(station, delay_s, reply, baud)
 
     def _write(self, data: bytes) -> None:
         if self._agent is None:

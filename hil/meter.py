@@ -12,6 +12,7 @@ Rules (the behaviour is that of public meter firmware, see `dlt645` in the proto
 * A payload longer than `cut` is sent in parts: B1 without SEQ, then 92/B2 with SEQ as last byte.
   The parts are of one instant, and may cut inside an item.
 * A phase that is not fitted, and a record that never was, is FF fill.
+* Without power it says nothing. Its clock goes on, and its relay stays as it is.
 
 Registers, relay, clock, passwords and events are modules of their own (`meter_…`).
 """
@@ -23,7 +24,8 @@ from hil.meter_access import FAILURES_MAX, LOCKOUT_S, Access, NoSecurity, Securi
 from hil.meter_clock import MeterClock
 from hil.meter_events import COVER_OPENED, TERMINAL_COVER_OPENED
 from hil.meter_history import LOAD_CLASS, NO_DATA, OTHER_ERROR
-from hil.meter_orders import RATE_REFUSED, Orders
+from hil.meter_judgements import USUAL, Limits
+from hil.meter_orders import RATE_REFUSED, Orders, Refusal
 from hil.meter_port import RESPONSE_DELAY_S, Log, MeterPort, Value
 from hil.meter_quantities import Quantities
 from hil.meter_registers import Registers
@@ -39,13 +41,23 @@ from protocols.dlt645.commands import (
     WriteAddress,
 )
 from protocols.dlt645.controls import FUNCTION_NAMES, Function
-from protocols.dlt645.frame import ANY_ADDRESS, BROADCAST, Frame, address_bytes, is_meter_address
+from protocols.dlt645.frame import (
+    ABNORMAL_BIT,
+    ANY_ADDRESS,
+    BROADCAST,
+    REPLY_BIT,
+    Frame,
+    address_bytes,
+    is_meter_address,
+)
 from protocols.dlt645.identifiers import identifier_bytes
 from protocols.dlt645.relay import UNKNOWN_TERMS, RelayTerms
 from protocols.dlt645.requests import decode_command
 from protocols.errors import CallerError, ValueFormatError
 
 PROGRAMMING_BIT = 3  # of status word 3
+MONEY_ACCOUNT = 0b10 << 8
+OVERDRAFT_BIT = 14  # of status word 1
 COVER_BITS = {COVER_OPENED: 9, TERMINAL_COVER_OPENED: 10}  # of status word 7
 _COVER_REGISTERS = ("00010000", "00020000", "00050000", "00060000", "00070000", "00080000")
 _NOT_YET = b"\xff" * 6
@@ -87,13 +99,16 @@ class Dlt645Meter(MeterPort):
         relay_opens_first: bool = True,
         security: SecurityModule | None = None,
         has_separators: bool = True,
+        limits: Limits = USUAL,
+        has_local_account: bool = False,
     ) -> None:
         """`refuses` lists identifiers that answer ERR 02; `log` gets each value answered.
 
         Without `passwords` (six digits by level) nobody may change anything, without `relay_terms`
         no password moves the relay. `needs_key` wants the programming key pressed. Its own clock
         is off by `clock_offset_ms` and runs fast by `clock_drift_ppm`. `has_separators` is of its
-        freeze blocks, `relay_opens_first` what 1D and 1E mean to it.
+        freeze blocks, `relay_opens_first` what 1D and 1E mean to it, `limits` what it is built for.
+        With a local account it is overdrawn when 00900201 shows more than 04001003 allows.
         """
         super().__init__(address, response_delay_s, preamble)
         if not 1 <= cut <= CUT_SIZE_MAX:
@@ -109,26 +124,17 @@ class Dlt645Meter(MeterPort):
             self.clock,
             clock,
             utc_offset_ms,
-            {"04000503": self._word_3, "04000507": self._word_7},
+            self._words(),
             lambda: self.name,
-            refuses,
-            log,
-            has_separators,
+            refuses=refuses,
+            log=log,
+            has_separators=has_separators,
+            limits=limits,
         )
+        self._watch = self._registers.watch
+        self._has_local_account = has_local_account
         self.relay = self._make_relay(clock, relay_opens_first)
-        self.orders = Orders(
-            self._registers,
-            self._quantities,
-            self._supply,
-            self.clock,
-            clock,
-            self.relay,
-            self.access,
-            security or NoSecurity(),
-            relay_terms,
-            needs_key,
-            self._rename,
-        )
+        self.orders = self._make_orders(clock, security or NoSecurity(), relay_terms, needs_key)
         self._shown: Answer | None = None  # whose parts 12 may ask for
         self._covers: dict[str, bytes] = {}  # open ones, and what their record begins with
 
@@ -139,8 +145,31 @@ class Dlt645Meter(MeterPort):
             self._supply,
             self._quantities,
             self._registers.events,
-            lambda: self._registers.number("04001401"),
+            self._watch,
+            self._registers.number,
+            self._is_overdrawn,
             opens_first,
+        )
+
+    def _make_orders(
+        self,
+        clock: Callable[[], int],
+        security: SecurityModule,
+        terms: RelayTerms,
+        needs_key: bool,
+    ) -> Orders:
+        return Orders(
+            self._registers,
+            self._quantities,
+            self._supply,
+            self.clock,
+            clock,
+            self.relay,
+            self.access,
+            security,
+            terms,
+            needs_key,
+            self._rename,
         )
 
     def pin(self, di: str, value: Value) -> None:
@@ -155,6 +184,20 @@ class Dlt645Meter(MeterPort):
     def rate(self) -> int:
         """The line rate that it was last told to use, in bit/s."""
         return self.orders.rate
+
+    @property
+    def line_rate(self) -> int | None:
+        """The rate at which it hears and talks since it was told one; None: its line's."""
+        return self.orders.rate if self.orders.is_rate_told else None
+
+    def cut_power(self) -> None:
+        """Somebody cuts its supply."""
+        self.relay.settle()
+        self._supply.cut(self.clock.utc_ms())
+
+    def restore_power(self) -> None:
+        """Somebody gives it back."""
+        self._supply.restore(self.clock.utc_ms())
 
     def press_button(self) -> bool:
         """Somebody presses the button at the meter; whether the relay closed."""
@@ -185,6 +228,8 @@ class Dlt645Meter(MeterPort):
         if frame.control != frame.function or not self._is_meant(frame):
             return None
         self.relay.settle()
+        if not self._watch.has_power:
+            return None
         own = self.name
         try:
             command = decode_command(frame)
@@ -196,9 +241,12 @@ class Dlt645Meter(MeterPort):
             return self._read(frame, command)
         if isinstance(command, ReadMore):
             return self._read_more(frame, command)
+        self._watch.settle()  # before its clock or its registers change
         outcome = self.orders.obey(command, frame)
         if isinstance(outcome, int):
             return self._no(frame, outcome)
+        if isinstance(outcome, Refusal):
+            return Frame(own, frame.function | REPLY_BIT | ABNORMAL_BIT, outcome.data)
         return None if frame.address == BROADCAST else accepted(frame, own, outcome)
 
     def _is_meant(self, frame: Frame) -> bool:
@@ -220,6 +268,7 @@ class Dlt645Meter(MeterPort):
         if isinstance(command, ReadAddress):
             return accepted(frame, self.name, address_bytes(self.name))
         if isinstance(command, BroadcastTime):
+            self._watch.settle()
             self.clock.hear_broadcast(command.time)
         elif isinstance(command, WriteAddress):
             if self.orders.may_program and is_meter_address(command.address):
@@ -253,11 +302,31 @@ class Dlt645Meter(MeterPort):
     def _energies(self) -> bytes:
         return b"".join(self._quantities.bytes_of(di) for di in _COVER_REGISTERS)
 
+    def _words(self) -> dict[str, Callable[[], int]]:
+        """Its status words by identifier."""
+        return {
+            "04000501": self._word_1,
+            "04000503": self._word_3,
+            "04000504": lambda: self._watch.bits(0),
+            "04000505": lambda: self._watch.bits(1),
+            "04000506": lambda: self._watch.bits(2),
+            "04000507": self._word_7,
+        }
+
+    def _is_overdrawn(self) -> bool:
+        number = self._registers.number
+        return self._has_local_account and number("00900201") > number("04001003")
+
+    def _word_1(self) -> int:
+        return self._is_overdrawn() << OVERDRAFT_BIT
+
     def _word_3(self) -> int:
-        return self.relay.word_bits | self.orders.is_key_pressed << PROGRAMMING_BIT
+        account = MONEY_ACCOUNT if self._has_local_account else 0
+        return self.relay.word_bits | self.orders.is_key_pressed << PROGRAMMING_BIT | account
 
     def _word_7(self) -> int:
-        return sum(1 << COVER_BITS[event] for event in self._covers)
+        covers = sum(1 << COVER_BITS[event] for event in self._covers)
+        return covers | self._watch.bits(None)
 
 
 def _error_of(frame: Frame) -> int:

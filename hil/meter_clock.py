@@ -33,6 +33,10 @@ class MeterClock:
         self._set_at_ms = clock()
         self._day_of_broadcast = -1
 
+    def utc_ms(self) -> int:
+        """The true time."""
+        return self._clock()
+
     def local_ms(self, at_ms: int | None = None) -> int:
         """Local time in ms since 1970 at `at_ms` UTC, or now."""
         at_ms = self._clock() if at_ms is None else at_ms

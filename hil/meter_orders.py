@@ -3,9 +3,13 @@
 A handler gives the data of the reply, or the error byte. Passwords of a level above a command's
 limit are not authorised; a meter with a programming key wants it pressed for everything that
 changes its memory. Relay controls need no key, but the terms of the meter's model.
+
+A secured relay control with P2 = 01 gets the extended answer: a status of two bytes, low byte
+first, behind 9C instead of nothing and behind DC instead of the error byte (public firmware).
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from hil.meter_access import Access, SecurityModule
 from hil.meter_clock import MeterClock
@@ -21,11 +25,12 @@ from hil.meter_events import (
 from hil.meter_history import NO_DATA, OTHER_ERROR
 from hil.meter_quantities import NEVER, Quantities
 from hil.meter_registers import Registers
-from hil.meter_relay import NOT_AUTHORISED, MeterRelay
+from hil.meter_relay import NOT_AUTHORISED, REFUSED, MeterRelay, RelayAnswer
 from hil.supply import Supply
-from protocols.dlt645.clock import MeterTime, time_from_bytes
+from protocols.dlt645.clock import time_from_bytes
 from protocols.dlt645.commands import (
     EVERY_EVENT,
+    RATES,
     ChangePassword,
     ChangeRate,
     ClearDemand,
@@ -51,6 +56,9 @@ WRITE_LEVEL_MAX = 4
 DEMAND_LEVEL_MAX = 4
 CLEAR_LEVEL_MAX = 2
 _SECURED_PLAIN_SIZE = 8  # N1 N2 YY MM DD hh mm ss
+_P2, _WITH_STATUS = 3, 0x01  # where it stands in a control, and what asks for a status
+_RATE_WORD = "04000703"
+_EVENT_SIZES = (4, 6)  # digits that name an event of the supply
 _HEAD_SIZE = 12  # identifier and credentials of a write
 _ADDRESS = "04000401"
 _CLOCKS = {"04000101": DATE, "04000102": TIME, "0400010C": CLOCK}
@@ -58,7 +66,14 @@ _UNUSED = b"\xff" * 4
 _CLEARED = ("00010000", "00020000", "00050000", "00060000", "00070000", "00080000")
 _PHASES = (0x14, 0x28, 0x3C)  # added to DI2 of an energy
 
-Outcome = bytes | int
+
+class Refusal(NamedTuple):
+    """An abnormal reply that says more than an error byte."""
+
+    data: bytes
+
+
+Outcome = bytes | int | Refusal
 DONE = b""
 
 
@@ -82,6 +97,7 @@ class Orders:
     ) -> None:
         self.is_key_pressed = False
         self.rate = 2400
+        self.is_rate_told = False
         self.output = 0  # of the multifunction terminal
         self._registers = registers
         self._quantities = quantities
@@ -178,7 +194,8 @@ class Orders:
         return bytes(frame.data[-4:])
 
     def _change_rate(self, command: ChangeRate, frame: Frame) -> Outcome:
-        self.rate = command.rate
+        self.rate, self.is_rate_told = command.rate, True
+        self._registers.pin(_RATE_WORD, RATES[command.rate])
         return bytes(frame.data)
 
     def _terminal(self, command: Terminal, frame: Frame) -> Outcome:
@@ -221,6 +238,7 @@ class Orders:
                 record += self._energy(f"00{int(di[2:4], 16) + phase:02X}0000")
         kept = (METER_CLEARED, EVENTS_CLEARED)
         events.clear(tuple(event for event in EVENTS if event not in kept))
+        self._registers.watch.clear()
         events.add(METER_CLEARED, record)
         self._supply.clear(self._clock())
         self._registers.history.clear()
@@ -241,11 +259,16 @@ class Orders:
         events = self._registers.events
         kept = (METER_CLEARED, EVENTS_CLEARED)  # nobody hides a clear
         event = event_of(di)
+        watch = self._registers.watch
+        chosen: tuple[str, ...] = ()
         if di == EVERY_EVENT:
             chosen = tuple(one for one in EVENTS if one not in kept)
-        elif event is None or event in kept or not di.endswith("FF"):
+            watch.clear()
+        elif not di.endswith("FF"):
             return NO_DATA
-        else:
+        elif not any(watch.clear(di[:size]) for size in _EVENT_SIZES):
+            if event is None or event in kept:
+                return NO_DATA
             chosen = (event,)
         events.clear(chosen)
         events.add(EVENTS_CLEARED, self._stamp(operator) + identifier_bytes(di))
@@ -261,17 +284,18 @@ class Orders:
             return OTHER_ERROR
         if command.action not in self._terms.plain or credentials.level not in self._terms.levels:
             return NOT_AUTHORISED
-        return self._move(command.action, command.parameter, command.expiry, credentials.operator)
+        answer = self._relay.obey(
+            command.action, command.parameter, command.expiry, credentials.operator
+        )
+        return answer.error or DONE
 
-    def _move(
-        self, action: int, parameter: int, expiry: MeterTime | None, operator: str
-    ) -> Outcome:
-        error = self._relay.obey(action, parameter, expiry, operator)
-        return error or DONE
-
-    def _secured_control(self, command: SecuredControl, _: Frame) -> Outcome:
-        if command.function == Function.RELAY and not self._terms.secured:
-            return NOT_AUTHORISED
+    def _secured_control(self, command: SecuredControl, frame: Frame) -> Outcome:
+        if command.function == Function.RELAY:
+            answer = self._secured_relay(command)
+            if frame.data[_P2] != _WITH_STATUS or not answer.status:
+                return answer.error or DONE
+            status = answer.status.to_bytes(2, "little")
+            return Refusal(status) if answer.error else status
         plain = self._security.open_control(command)
         if plain is None:
             return NOT_AUTHORISED
@@ -280,15 +304,19 @@ class Orders:
             return self._do_clear_demand(operator)
         if command.function == Function.CLEAR_METER:
             return self._do_clear_meter(operator)
-        if command.function == Function.CLEAR_EVENTS:
-            return self._do_clear_events(plain[:4].hex().upper(), operator)
-        if len(plain) != _SECURED_PLAIN_SIZE:
-            return OTHER_ERROR
+        return self._do_clear_events(plain[:4].hex().upper(), operator)
+
+    def _secured_relay(self, command: SecuredControl) -> RelayAnswer:
+        plain = self._security.open_control(command) if self._terms.secured else None
+        if plain is None:
+            return RelayAnswer(NOT_AUTHORISED, REFUSED)
         try:
             expiry = time_from_bytes(bytes(reversed(plain[2:])))
         except ValueFormatError:
-            return OTHER_ERROR
-        return self._move(plain[0], plain[1], expiry, operator)
+            return RelayAnswer(OTHER_ERROR, REFUSED)
+        if len(plain) != _SECURED_PLAIN_SIZE:
+            return RelayAnswer(OTHER_ERROR, REFUSED)
+        return self._relay.obey(plain[0], plain[1], expiry, command.operator)
 
     def _secure(self, command: Security, frame: Frame) -> Outcome:
         answer = self._security.answer(command)

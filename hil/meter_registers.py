@@ -10,8 +10,11 @@ from collections.abc import Callable
 from hil.meter_clock import MeterClock
 from hil.meter_events import EventLog
 from hil.meter_history import NO_DATA, OTHER_ERROR, History
+from hil.meter_judgements import USUAL, Limits
+from hil.meter_phase_records import PhaseRecords
 from hil.meter_port import Log, Value, shown_record
 from hil.meter_quantities import Quantities, encoded
+from hil.meter_watch import Watch
 from hil.supply import Supply
 from protocols.bcd import decode_bcd, encode_bcd
 from protocols.dlt645.commands import ReadRecords
@@ -56,14 +59,19 @@ DEFAULTS: dict[str, int | str] = {
     "04000A01": "01010000",
     **{f"04000A{number:02X}": 60 for number in range(2, 8)},
     "04000B01": "0100",
+    "04000703": 0x08,  # 2400 bit/s
+    "04001003": 0,
     "04001203": "0000",
     "04001401": 0,
+    "04001402": 0,  # no limit: a disconnect never waits for the load
+    "04001403": 0,
 }
 
 
 class Registers:
     """`words` gives the status words by identifier, `name` the meter's address of now; `refuses`
-    lists identifiers that it lacks, `log` gets each value shown."""
+    lists identifiers that it lacks, `log` gets each value shown. `limits` is what it is built for.
+    """
 
     def __init__(
         self,
@@ -77,8 +85,11 @@ class Registers:
         refuses: tuple[str, ...] = (),
         log: Log | None = None,
         has_separators: bool = True,
+        limits: Limits = USUAL,
     ) -> None:
         self.events = EventLog()
+        self.watch = Watch(supply, own_clock, clock, limits)
+        self._phase_records = PhaseRecords(self.watch, supply, quantities)
         self.history = History(
             quantities, supply, clock, utc_offset_ms, self.number, has_separators
         )
@@ -123,7 +134,7 @@ class Registers:
             return None
         raw = self._raw.get(text)
         if raw is None:
-            raw = self.events.payload(text)
+            raw = self.events.payload(text) or self._phase_records.payload(text)
         if raw is None and di[-1] == _FREEZE_CLASS:
             raw = self.history.frozen(di)
         if raw is not None:
@@ -195,12 +206,11 @@ class Registers:
         for known in (self._quantities.pins, self._defaults):
             if obis in known:
                 return known[obis]
-        if obis in self._words:
-            return self._words[obis]()
-        if obis in self._directions:
+        if obis in self._words or obis in self._directions:
             shown = self._quantities.shown()
-            bits = self._directions[obis].items()
-            return sum(1 << bit for bit, c in bits if (shown[c, 7, 0] or 0) < 0)
+            bits = self._directions.get(obis, {}).items()
+            word = self._words[obis]() if obis in self._words else 0
+            return word | sum(1 << bit for bit, c in bits if (shown[c, 7, 0] or 0) < 0)
         if item.form == DIGITS:
             return self._name()
         if item.form == BITS:

@@ -1,15 +1,15 @@
 """Who draws what behind which meter of a world, and the truth of it.
 
 A meter that nothing special is said about has a smooth synthetic load (`hil.load`). One with a
-profile, a plant, a theft, or behind a totaliser follows a course in steps of 15 min, and so does
-the totaliser itself. What a relay keeps from a consumer at run time is known to its own meter only:
-totaliser and truth go on as if its contact were closed.
+profile, a plant, a theft, an outage, or behind a totaliser follows a course in steps of 15 min, and
+so does the totaliser itself. What a relay keeps from a consumer at run time is known to its own
+meter only: totaliser and truth go on as if its contact were closed.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
-from hil.course import Course, CourseLoad, DailyCourse, energy_wh
+from hil.course import Course, CourseLoad, DailyCourse, Outage, Supplied, energy_wh
 from hil.feeder import Feeder
 from hil.generation import Generation
 from hil.load import EPOCH_MS, Load
@@ -50,7 +50,7 @@ class Network:
                 plant = plants[name]
                 offset_ms = _offset_ms(plan.settings)
                 course = Generation(course, plant["peak_w"], plant["seed"], offset_ms)
-            self._true[name] = course
+            self._true[name] = self._supplied(course, scenario, name)
         for feeder in scenario.feeders:
             name = feeder["meter"]
             one = Feeder(
@@ -59,9 +59,11 @@ class Network:
                 feeder["resistance_mohm"] / 1000,
                 feeder["no_load_w"],
             )
-            self._feeders[name] = self._true[name] = one
+            self._feeders[name] = one
+            self._true[name] = self._supplied(one, scenario, name)
         thefts = {theft["meter"] for theft in scenario.thefts}
-        special = {*plants, *thefts, *self._feeders}
+        outages = {outage["meter"] for outage in scenario.outages}
+        special = {*plants, *thefts, *outages, *self._feeders}
         special |= {name for feeder in scenario.feeders for name in scenario.members(feeder)}
         special |= {name for name, plan in self._plans.items() if plan.settings["profile"]}
         for name in sorted(special):
@@ -94,6 +96,11 @@ class Network:
             )
             for name, metered in self._metered.items()
         }
+
+    @staticmethod
+    def _supplied(course: Course, scenario: Scenario, name: str) -> Course:
+        outages = [_outage(one) for one in scenario.outages if one["meter"] == name]
+        return Supplied(course, outages) if outages else course
 
     def _use(self, settings: Settings) -> Course:
         offset_ms, phases = _offset_ms(settings), settings["phases"]
@@ -134,10 +141,16 @@ def _offset_ms(settings: Settings) -> int:
 
 
 def _tampering(theft: Settings) -> Tampering:
+    return Tampering(theft["kind"], theft["percent"], theft["phase"], *_span(theft))
+
+
+def _outage(outage: Settings) -> Outage:
+    return Outage(outage["percent"], outage["phase"], *_span(outage))
+
+
+def _span(row: Settings) -> tuple[int, int | None]:
+    """Begin and end in UTC ms."""
     begin, end = (
-        None if theft[key] is None else int(theft[key].timestamp() * 1000)
-        for key in ("begin", "end")
+        None if row[key] is None else int(row[key].timestamp() * 1000) for key in ("begin", "end")
     )
-    return Tampering(
-        theft["kind"], theft["percent"], theft["phase"], EPOCH_MS if begin is None else begin, end
-    )
+    return EPOCH_MS if begin is None else begin, end

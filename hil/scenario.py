@@ -25,6 +25,8 @@ from hil.scenario_rules import (
     METER_RULES,
     METERS_MAX,
     MODBUS,
+    OUTAGE_RULES,
+    OUTAGES_MAX,
     RULES_BY_PROTOCOL,
     THEFT_RULES,
     THEFTS_MAX,
@@ -44,6 +46,7 @@ __all__ = [
     "GENERATION_RULES",
     "LINE_RULES",
     "MODBUS",
+    "OUTAGE_RULES",
     "RULES_BY_PROTOCOL",
     "THEFT_RULES",
     "MeterPlan",
@@ -83,6 +86,7 @@ class Scenario(NamedTuple):
     feeders: list[Settings]
     generations: list[Settings]
     thefts: list[Settings]
+    outages: list[Settings]
 
     def electric(self) -> dict[str, MeterPlan]:
         """The meters of electricity as LINE/NUMBER, in the order of the file."""
@@ -128,7 +132,7 @@ def read_scenario(path: Path, seed: int = 0, links: Path | None = None) -> Scena
         raise SettingError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path}: is not TOML: {error}") from None
-    allowed = ("line", "meter", "fault", "feeder", "generation", "theft")
+    allowed = ("line", "meter", "fault", "feeder", "generation", "theft", "outage")
     for key in table:
         if key not in allowed:
             raise SettingError(f"{path}: unknown key {key!r}; allowed are {', '.join(allowed)}")
@@ -145,6 +149,7 @@ def read_scenario(path: Path, seed: int = 0, links: Path | None = None) -> Scena
         rows("feeder", FEEDER_RULES, FEEDERS_MAX),
         rows("generation", GENERATION_RULES, GENERATIONS_MAX),
         rows("theft", THEFT_RULES, THEFTS_MAX),
+        rows("outage", OUTAGE_RULES, OUTAGES_MAX),
     )
     _check_together(scenario)
     _check_network(scenario)
@@ -246,6 +251,7 @@ def _check_network(scenario: Scenario) -> None:
         ("feeder", scenario.feeders),
         ("generation", scenario.generations),
         ("theft", scenario.thefts),
+        ("outage", scenario.outages),
     ):
         for number, row in enumerate(rows, 1):
             where = f"{scenario.where}: {name} {number}: meter = {row['meter']!r}"
@@ -253,7 +259,10 @@ def _check_network(scenario: Scenario) -> None:
                 raise SettingError(
                     f"{where} is not allowed; it must be a meter of electricity as LINE/NUMBER"
                 )
-            if name != "theft" and [one["meter"] for one in rows].count(row["meter"]) > 1:
+            if (
+                name in ("feeder", "generation")
+                and [one["meter"] for one in rows].count(row["meter"]) > 1
+            ):
                 raise SettingError(f"{where} stands twice; it must differ")
     behind: list[str] = []
     for number, feeder in enumerate(scenario.feeders, 1):
@@ -266,12 +275,18 @@ def _check_network(scenario: Scenario) -> None:
             if one in behind:
                 raise SettingError(f"{where}: {one} stands behind another totaliser already")
         behind += members
-    for number, theft in enumerate(scenario.thefts, 1):
-        where = f"{scenario.where}: theft {number}"
-        if theft["phase"] > meters[theft["meter"]].settings["phases"]:
-            raise SettingError(f"{where}: phase = {theft['phase']}: the meter has no such phase")
-        if theft["begin"] and theft["end"] and theft["end"] <= theft["begin"]:
-            raise SettingError(f"{where}: end = {theft['end']} must be after its begin")
+    _check_spans(scenario)
+
+
+def _check_spans(scenario: Scenario) -> None:
+    meters = scenario.electric()
+    for name, rows in (("theft", scenario.thefts), ("outage", scenario.outages)):
+        for number, row in enumerate(rows, 1):
+            where = f"{scenario.where}: {name} {number}"
+            if row["phase"] > meters[row["meter"]].settings["phases"]:
+                raise SettingError(f"{where}: phase = {row['phase']}: the meter has no such phase")
+            if row["begin"] and row["end"] and row["end"] <= row["begin"]:
+                raise SettingError(f"{where}: end = {row['end']} must be after its begin")
 
 
 def _check_feeder(scenario: Scenario, feeder: Settings, where: str) -> None:

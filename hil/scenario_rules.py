@@ -12,6 +12,7 @@ from hil.course import SLOT_MS
 from hil.faults import KINDS
 from hil.load import EPOCH_MS, PHASES_MAX, TARIFFS_MAX
 from hil.meter_clock import DRIFT_PPM_MAX
+from hil.meter_judgements import USUAL
 from hil.meter_port import PREAMBLE_MAX
 from hil.tampering import KINDS as TAMPERING_KINDS
 from protocols.cjt188 import settings as cjt188
@@ -35,6 +36,7 @@ FAULTS_MAX = 64
 FEEDERS_MAX = 16
 GENERATIONS_MAX = 1024
 THEFTS_MAX = 256
+OUTAGES_MAX = 256
 DLT645 = "dlt645-2007"
 DLT645_1997 = "dlt645-1997"
 MODBUS = "modbus"
@@ -80,6 +82,7 @@ LINE_RULES = (
     flag("echo", False, "the adapter returns the agent's own bytes"),
     whole("turnaround_ms", 0, 1000, 0, "a request sooner than this after a reply is lost"),
     whole("seed", 0, 2**32, 0, "of the line's faults"),
+    flag("follows_tty", False, "the agent talks at the rate of its tty, not at baud"),
 )
 _ANY_METER_RULES = (
     text("line", REQUIRED, "id of the line that it stands on"),
@@ -127,6 +130,10 @@ _DLT645_RULES = (
         (),
         "what a password may do with its relay",
     ),
+    flag("has_local_account", False, "overdrawn while 00900201 shows more than 04001003 allows"),
+    whole("voltage_v", 100, 300, USUAL.voltage_mv // 1000, "what events of the supply go by"),
+    whole("base_a", 1, 200, USUAL.base_ma // 1000, "base current, likewise"),
+    whole("max_a", 1, 1000, USUAL.max_ma // 1000, "largest current, likewise"),
 )
 _DLT645_1997_RULES = (
     *METER_RULES,
@@ -178,6 +185,13 @@ THEFT_RULES = (
     text("meter", REQUIRED, "whose readings it falsifies, as LINE/NUMBER"),
     choice("kind", TAMPERING_KINDS, REQUIRED, "what is done to it"),
     whole("percent", 1, 100, 50, "of the current that bypass or magnet keep from the meter"),
+    choice("phase", tuple(range(PHASES_MAX + 1)), 0, "which phase; 0: all"),
+    _moment("begin", "since when; without it, since the installation"),
+    _moment("end", "until when; without it, for ever"),
+)
+OUTAGE_RULES = (
+    text("meter", REQUIRED, "whose supply it is, as LINE/NUMBER"),
+    whole("percent", 0, 200, 0, "of the voltage that is there; at 0 nothing flows"),
     choice("phase", tuple(range(PHASES_MAX + 1)), 0, "which phase; 0: all"),
     _moment("begin", "since when; without it, since the installation"),
     _moment("end", "until when; without it, for ever"),

@@ -3,12 +3,14 @@
 * While the contact is open the load draws nothing: currents and powers are zero, energies stand,
   and what the load would have drawn is missing for ever after.
 * A cleared meter counts from zero again. Tariffs still add up to the total, and no energy falls.
-* The past can be asked too, which is how freezes and load records come about.
+* Without power nothing flows either, and no voltage is there. The contact stays as it is.
+* The past can be asked too, which is how freezes, load records and events come about.
 """
 
 import copy
 from dataclasses import dataclass
 
+from hil.course import CourseLoad
 from hil.load import EPOCH_MS, Load, Shown
 
 _ENERGY = 8  # OBIS value group D
@@ -20,7 +22,7 @@ _UNITY = 1000
 
 @dataclass
 class _Gap:
-    """A time of open contact; `after_ms` None while it lasts."""
+    """A time in which nothing flows; `after_ms` None while it lasts."""
 
     before_ms: int
     before: Shown
@@ -29,7 +31,8 @@ class _Gap:
 
 
 class Supply:
-    """The registers of `load`, in thousandths of their units, seen through a relay."""
+    """The registers of `load`, in thousandths of their units, seen through a relay that may be open
+    and a supply that may be cut."""
 
     def __init__(self, load: Load) -> None:
         self.tariffs = load.tariffs
@@ -38,12 +41,26 @@ class Supply:
         self._unasked = copy.copy(load)  # a load shows no moment before the latest one asked
         self._latest_ms = EPOCH_MS
         self._gaps: list[_Gap] = []
+        self._cuts: list[tuple[int, int | None]] = []
+        self._is_open = False
         self._zero: Shown = {}
 
     @property
     def is_open(self) -> bool:
         """Whether the contact is open."""
-        return bool(self._gaps) and self._gaps[-1].after_ms is None
+        return self._is_open
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether there always was a full voltage, so that nobody needs to look."""
+        is_full = not isinstance(self._load, CourseLoad) or self._load.is_steady
+        return is_full and not self._cuts
+
+    @property
+    def edges_ms(self) -> list[int]:
+        """When the contact moved, or power was cut or came back."""
+        spans = [(gap.before_ms, gap.after_ms) for gap in self._gaps] + self._cuts
+        return sorted({edge for span in spans for edge in span if edge is not None})
 
     @property
     def closings_ms(self) -> list[int]:
@@ -61,16 +78,37 @@ class Supply:
         return self._net(self._drawn(at_ms), at_ms)
 
     def open(self, at_ms: int) -> None:
-        """Opens the contact."""
-        if not self.is_open:
-            at_ms = self._advance(at_ms)
-            self._gaps.append(_Gap(at_ms, self._drawn(at_ms)))
+        """Opens the contact; a meter without power cannot."""
+        if not self.is_open and not self.is_cut:
+            self._is_open = True
+            self._begin_gap(at_ms)
 
     def close(self, at_ms: int) -> None:
-        """Closes the contact."""
-        if self.is_open:
+        """Closes the contact; a meter without power cannot."""
+        if self.is_open and not self.is_cut:
+            self._is_open = False
+            self._end_gap(at_ms)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether somebody has cut the power."""
+        return bool(self._cuts) and self._cuts[-1][1] is None
+
+    def cut(self, at_ms: int) -> None:
+        """Cuts the power."""
+        if not self.is_cut:
             at_ms = self._advance(at_ms)
-            self._gaps[-1].after_ms, self._gaps[-1].after = at_ms, self._drawn(at_ms)
+            self._cuts.append((at_ms, None))
+            if not self.is_open:
+                self._begin_gap(at_ms)
+
+    def restore(self, at_ms: int) -> None:
+        """Gives the power back."""
+        if self.is_cut:
+            at_ms = self._advance(at_ms)
+            self._cuts[-1] = (self._cuts[-1][0], at_ms)
+            if not self.is_open:
+                self._end_gap(at_ms)
 
     def clear(self, at_ms: int) -> None:
         """Sets every energy to zero."""
@@ -81,6 +119,14 @@ class Supply:
                 self._zero[key] = (self._zero.get(key) or 0) + value
         self.since_ms = at_ms
 
+    def _begin_gap(self, at_ms: int) -> None:
+        at_ms = self._advance(at_ms)
+        self._gaps.append(_Gap(at_ms, self._drawn(at_ms)))
+
+    def _end_gap(self, at_ms: int) -> None:
+        at_ms = self._advance(at_ms)
+        self._gaps[-1].after_ms, self._gaps[-1].after = at_ms, self._drawn(at_ms)
+
     def _advance(self, at_ms: int) -> int:
         self._latest_ms = max(self._latest_ms, at_ms)
         return self._latest_ms
@@ -90,7 +136,7 @@ class Supply:
 
     def _net(self, drawn: Shown, at_ms: int) -> Shown:
         gaps = [gap for gap in self._gaps if gap.before_ms <= at_ms]
-        if not gaps and not self._zero:
+        if not gaps and not self._zero and not self._cuts:
             return drawn
         shown = dict(drawn)
         for gap in gaps:
@@ -103,6 +149,9 @@ class Supply:
                     shown[key] = value - ((after[key] or 0) - (gap.before[key] or 0))
                 elif lasts and key[1] == _INSTANTANEOUS and key[0] not in _KEPT:
                     shown[key] = _UNITY if key[0] in _POWER_FACTORS else 0
+        is_dark = any(begin <= at_ms and (end is None or at_ms < end) for begin, end in self._cuts)
+        for key in [(c, _INSTANTANEOUS, 0) for c in _KEPT] if is_dark else []:
+            shown[key] = shown[key] and 0
         for key, zero in self._zero.items():
             shown[key] = (shown[key] or 0) - (zero or 0)
         return shown

@@ -5,22 +5,23 @@
 | bypass | the current less `percent`, which flows around the meter |
 | reversed | the current in the wrong direction: import is counted as export, or, where other phases import more, is taken off the sum |
 | magnet | the current less `percent`, which the magnet hides from its transformers |
+| no_voltage | the current, but no voltage in that phase: its circuit is cut, and nothing is counted |
 
 They belong to the meter, not to its load: a totaliser sees the true flow. Where several apply, they
 follow each other in this order, and the difference of each is its own. Registers only ever count
-what the meter sees from the moment on, so no energy falls. A reversed phase shows in the signs and
-status words of the meter; a bypass and a magnet show nowhere (the standard of 2007 has no bit for a
-magnetic field).
+what the meter sees from the moment on, so no energy falls. A reversed phase shows in the signs,
+status words and events of the meter, a phase without voltage in the last two; a bypass and a magnet
+show only by what is left of the current (the standard of 2007 has no bit for a magnetic field).
 """  # noqa: E501  # rows of a table
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from hil.course import SLOT_MS, Course, slots_between
+from hil.course import SLOT_MS, Course, Terminal, slots_between, terminals_of
 from hil.load import EPOCH_MS, Flow
 
-BYPASS, REVERSED, MAGNET = "bypass", "reversed", "magnet"
-KINDS = (BYPASS, REVERSED, MAGNET)
+BYPASS, REVERSED, MAGNET, NO_VOLTAGE = "bypass", "reversed", "magnet", "no_voltage"
+KINDS = (BYPASS, REVERSED, MAGNET, NO_VOLTAGE)
 
 
 class Tampering(NamedTuple):
@@ -35,8 +36,9 @@ class Tampering(NamedTuple):
 
     @property
     def factor(self) -> float:
-        """What the meter sees of each ampere."""
-        return -1.0 if self.kind == REVERSED else 1 - self.percent / 100
+        """What the meter counts of each ampere."""
+        fixed = {REVERSED: -1.0, NO_VOLTAGE: 0.0}
+        return fixed.get(self.kind, 1 - self.percent / 100)
 
     def applies(self, slot: int, phase: int) -> bool:
         """Whether it acts on a phase (from 1) during a slot."""
@@ -62,6 +64,23 @@ class Metered:
         for one in self._tamperings:
             seen = self._through(one, slot, seen)
         return tuple(seen)
+
+    def terminals(self, slot: int) -> tuple[Terminal, ...]:
+        """The terminals of each phase during a slot: a current that the meter does not count for
+        want of a voltage is there all the same."""
+        percents, flows = zip(*terminals_of(self._course, slot), strict=True)
+        drawn, cut = list(flows), [False] * self.phases
+        for one in self._tamperings:
+            if one.kind == NO_VOLTAGE:
+                cut = [cut[at] or one.applies(slot, at + 1) for at in range(self.phases)]
+            else:
+                drawn = self._through(one, slot, drawn)
+        return tuple(
+            [
+                Terminal(0 if is_cut else percent, flow)
+                for is_cut, percent, flow in zip(cut, percents, drawn, strict=True)
+            ]
+        )
 
     def missing_wh(self, begin_ms: int, end_ms: int) -> dict[str, float]:
         """By kind: net energy (import less export) that really passed between two moments of UTC

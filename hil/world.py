@@ -19,6 +19,7 @@ from hil.line import Line
 from hil.load import Load
 from hil.meter import Dlt645Meter
 from hil.meter_1997 import Dlt645Meter1997
+from hil.meter_judgements import Limits
 from hil.meter_port import MeterPort
 from hil.modbus_station import ModbusMeter, ModbusStation
 from hil.network import Network, Truth
@@ -83,6 +84,7 @@ class World:
             echo=settings["echo"],
             turnaround_s=settings["turnaround_ms"] / 1000,
             seed=settings["seed"],
+            follows_tty=settings["follows_tty"],
         )
         line.set_faults(
             Fault(**{key: value for key, value in fault.items() if key != "line"})
@@ -182,6 +184,8 @@ def _build_meter(
         clock_drift_ppm=settings["clock_drift_ppm"],
         passwords=passwords,
         relay_terms=RelayTerms(actions, tuple(passwords), False),
+        limits=Limits(*(1000 * settings[key] for key in ("voltage_v", "base_a", "max_a"))),
+        has_local_account=settings["has_local_account"],
     )
 
 

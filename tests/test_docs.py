@@ -1,6 +1,6 @@
 """Documentation fails the build: every setting, order state and command stands in docs/, as it is
 in the code. `python -m tests.test_docs` prints the setting tables, to be pasted into
-docs/operations.md, docs/hil.md and docs/meter-models.md."""
+docs/operations.md, docs/hil.md and docs/meter-models.md, and the others into their places."""
 
 import argparse
 import sys
@@ -19,9 +19,11 @@ import hil.scenario
 import provisioning.__main__
 from protocols.dlt645.controls import CONTROLS
 from protocols.errors import EnvelopeError
+from protocols.events import EVENT_KINDS
 from protocols.messages import MESSAGE_KINDS, ORDER_STATES
 from protocols.modbus.model import MODEL_RULES, REGISTER_RULES, WRITE_RULES, read_model
 from protocols.modbus.plan import plan_spans
+from protocols.readings import FLAG_NAMES, ORIGIN_NAMES
 from protocols.settings import REQUIRED, Rule
 from provisioning.model_check import warnings
 
@@ -40,6 +42,7 @@ WORLD_TABLES = {
     "world.toml [feeder]": hil.scenario.FEEDER_RULES,
     "world.toml [generation]": hil.scenario.GENERATION_RULES,
     "world.toml [theft]": hil.scenario.THEFT_RULES,
+    "world.toml [outage]": hil.scenario.OUTAGE_RULES,
     "world.toml [fault]": hil.scenario.FAULT_RULES,
 }
 MODEL_TABLES = {
@@ -83,7 +86,8 @@ def tables() -> Iterable[str]:
         yield f"### {name}\n\n| key | allowed | default | meaning |\n| --- | --- | --- | --- |"
         yield "\n".join(row(rule) for rule in rules) + "\n"
     yield "\n".join(model_rows()) + "\n"
-    yield "\n".join(function_rows())
+    yield "\n".join(function_rows()) + "\n"
+    yield "\n".join(event_rows())
 
 
 def model_rows() -> Iterable[str]:
@@ -131,6 +135,27 @@ def test_every_order_state_is_documented() -> None:
     """docs/protocol.md has a row for each state."""
     text = PROTOCOL.read_text()
     assert [state for state in ORDER_STATES if f"| `{state}` |" not in text] == []
+
+
+def event_rows() -> Iterable[str]:
+    """The kinds of events as rows of their table."""
+    for name, kind in EVENT_KINDS.items():
+        yield f"| `{name}` | {kind.severity} | {kind.meaning} |"
+
+
+def test_every_kind_of_event_is_documented_as_it_is() -> None:
+    """Name, severity and meaning."""
+    section = PROTOCOL.read_text().split("## Events\n")[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| `")] == list(event_rows())
+
+
+def test_every_origin_and_flag_is_documented() -> None:
+    """docs/protocol.md has a row for each, the flags with their bits."""
+    section = PROTOCOL.read_text().split("## A batch\n")[1].split("\n## ")[0]
+    rows = [line.split(" | ")[:-1] for line in section.splitlines() if line.startswith("| `")]
+    wanted = [[f"| `{name}`"] for name in ORIGIN_NAMES]
+    wanted += [[f"| `{name}`", str(bit)] for bit, name in FLAG_NAMES.items()]
+    assert rows == wanted
 
 
 def test_every_message_kind_is_documented() -> None:

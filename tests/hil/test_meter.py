@@ -87,7 +87,8 @@ def test_there_are_captured_exchanges_to_compare_with() -> None:
 def test_a_captured_request_gets_the_captured_reply(
     request_: dict[str, Any], reply: dict[str, Any]
 ) -> None:
-    meter = make(request_["address"], preamble=reply["preamble"])
+    lacks = (request_["di"],) if "err" in reply["expected"] else ()
+    meter = make(request_["address"], preamble=reply["preamble"], refuses=lacks)
     pin_as_expected(meter, reply)
     answers = meter.feed(bytes.fromhex(request_["hex"]))
     assert [answer for _, answer in answers] == [bytes.fromhex(reply["hex"])]
@@ -161,7 +162,7 @@ def test_a_reply_is_never_answered() -> None:
 # --- refusals -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("di", ["12345678", "00010500", "00030001", "03010000", "0001FF01"])
+@pytest.mark.parametrize("di", ["12345678", "00010500", "00030001", "03060000", "0001FF01"])
 def test_an_identifier_it_lacks_is_error_02(di: str) -> None:
     assert read_di(make(), di) == Frame(ADDRESS, 0xD1, b"\x02")
 

@@ -557,7 +557,7 @@ def test_an_opened_cover_is_seen(event: str, di: str, bit: int) -> None:
     assert (start, end, rest[-6:]) == ("2026-02-02T12:00:00", None, [None] * 6)
     clock.now_ms += 3_600_000
     meter.close_cover(event)
-    assert shown(meter, "04000507") == [0]
+    assert shown(meter, "04000507") == [1 << 3]  # the unbalance of its currents
     record = shown(meter, di + "01")
     assert record[:3] == [start, "2026-02-02T13:00:00", before]
     assert record[8] == shown(meter, "00010000")[0] > before

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pymodbus.framer.rtu import FramerRTU
 
-from hil.line import BITS_PER_BYTE, Line
+from hil.line import Line
+from hil.line_rate import BITS_PER_BYTE
 from hil.load import EPOCH_MS, Load
 from hil.meter import Dlt645Meter
 from hil.modbus_station import (

@@ -40,6 +40,7 @@ def test_a_short_file_gets_the_defaults(tmp_path: Path) -> None:
             "echo": False,
             "turnaround_ms": 0,
             "seed": 0,
+            "follows_tty": False,
         }
     ]
     assert [meter.name for meter in scenario.meters] == ["000000000161", "17"]

@@ -23,6 +23,7 @@ from protocols.dlt645.exchange import read
 from protocols.dlt645.identifiers import identifier_bytes
 from protocols.dlt645.values import decode_readings
 from tests.hil.masters import ADDRESS, FakeClock, Master, ask, load_model, make_meter, shown
+from tests.hil.test_meter_watch import HOUR_MS, LOW, NOON_MS, USUAL, at
 
 pytestmark = pytest.mark.stranger
 
@@ -165,6 +166,36 @@ def test_a_foreign_master_writes_to_our_meter_and_orders_things(
             if _state(meter) != before:
                 changed.append(name)
         assert changed == list(RIGHT_ORDERS)
+    finally:
+        client.disconnect()
+
+
+def test_a_foreign_master_takes_our_records_of_events_apart(
+    make_line: Callable[..., Line],
+) -> None:
+    """Item by item, by tables of its own; what is not known it shows as fifteens."""
+    clock, meter = at(LOW, USUAL, USUAL)
+    clock.now_ms = NOON_MS + 2 * HOUR_MS
+    meter.cut_power()
+    clock.now_ms += 1_000
+    meter.restore_power()
+    client = client_at(make_line(meter))
+    try:
+        lost = [item.value for item in client.read_03(0x03010101)]
+        assert len(lost) == 37
+        assert lost[:6] == ["260202120100", "260202130100", "00000100", *["00000000"] * 3]
+        assert lost[6:10] == ["00000000", "00000000", "15" * 8, "15" * 8]
+        assert lost[10:15] == ["1000", "002500", "002500", "000000", "1000"]
+        assert lost[19:24] == ["2200", "001000", "002200", "000000", "1000"]
+        assert lost[33:] == ["00000447", "00000247", "00000100", "00000100"]
+        (first, *_) = client.read_03(0x03010000)
+        # It takes the two numbers from the wrong end, as it does a demand and its time.
+        assert first.value.event == ("000060", "000001")
+        assert [item.value for item in client.read_03(0x03110000)] == ["000001"]
+        down = [item.value for item in client.read_03(0x03110001)]
+        assert down == ["260202140000", "260202140001"]
+        unbalance = [item.value for item in client.read_03(0x030A0001)]
+        assert unbalance[:4] == ["260202120100", "260202130100", "6000", "00000100"]
     finally:
         client.disconnect()
 
