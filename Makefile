@@ -3,10 +3,10 @@
 # `exec`: the program is make's own child, so Ctrl-C and SIGTERM reach it, and make waits while it
 # cleans up. One that then ends with 0 makes make say nothing.
 PYTHON_IN_VENV := .venv/bin/python
-.PHONY: help demo test lint accept micropython bench sim mutants lock clean
+.PHONY: help demo test lint accept micropython bench sim mutants deb deb-test lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## the whole system on this machine, no hardware needed; FOR=seconds ends it
 	@scripts/venv.sh demo
@@ -31,9 +31,9 @@ micropython: ## the meter part on MicroPython: WebAssembly, Unix and Cortex-M3, 
 	@$(PYTHON_IN_VENV) -m tests.micropython.build
 	@exec $(PYTHON_IN_VENV) -m pytest tests/micropython tests/test_portability.py
 
-bench: ## measure; ONLY=part measures one part
+bench: ## measure; ONLY=part measures one part, SOAK=seconds of the soak (120)
 	@scripts/venv.sh dev
-	@exec $(PYTHON_IN_VENV) tests/bench/run.py $(if $(ONLY),--only $(ONLY))
+	@exec $(PYTHON_IN_VENV) tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(SOAK),--soak $(SOAK))
 
 mutants: ## plant faults in a copy, one by one: a test must catch each; ONLY=name begins the names
 	@scripts/venv.sh dev
@@ -42,6 +42,14 @@ mutants: ## plant faults in a copy, one by one: a test must catch each; ONLY=nam
 sim: ## seeded worlds with faults; SEEDS=how many (100), FIRST=the first seed (0)
 	@scripts/venv.sh dev
 	@exec $(PYTHON_IN_VENV) -m tests.sim.run --seeds $(or $(SEEDS),100) --first $(or $(FIRST),0)
+
+deb: ## the gateway's Debian packages into dist/; ARCH=arm64 or amd64 for one of them
+	@scripts/venv.sh demo
+	@exec $(PYTHON_IN_VENV) packaging/build.py $(if $(ARCH),--arch $(ARCH))
+
+deb-test: ## as root: install, start, upgrade and purge them in containers; arm64 with qemu
+	@scripts/venv.sh dev
+	@exec env BUSBAR_DEB_TEST=all $(PYTHON_IN_VENV) -m pytest tests/packaging
 
 lock: ## resolve requirements/ again; UPGRADE=1 also moves to newer releases
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)

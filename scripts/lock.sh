@@ -30,5 +30,8 @@ resolve() {
 }
 resolve --extra demo --output-file requirements/demo.txt "$@"
 resolve --extra dev --output-file requirements/dev.txt --constraint requirements/demo.txt "$@"
+# What the package holds: the releases that were tested, and no build backend.
+compile --extra edge --output-file requirements/edge.txt --constraint requirements/demo.txt "$@" \
+    pyproject.toml
 compile --output-file requirements/micropython.txt "$@" "$work/micropython"
 compile --output-file requirements/peers.txt "$@" "$work/peers"

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Everything CI runs. Stops at the first stage that fails.
 #
-# Mosquitto, mbpoll and libmodbus with a compiler (strangers to test against), Node (for MicroPython)
-# and iproute2 with nftables (for a network that fails) are extras: root gets them installed, anyone
+# Mosquitto, mbpoll and libmodbus with a compiler (strangers to test against), Node (for MicroPython),
+# iproute2 with nftables (for a network that fails), mmdebstrap, systemd-nspawn and lintian (for the
+# Debian package) are extras: root gets them installed, anyone
 # else is told what will be skipped. With CI=true nothing may be skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,7 +14,8 @@ esac
 missing_packages() {
     PATH=$PATH:/usr/sbin
     for pair in mosquitto:mosquitto mbpoll:mbpoll node:nodejs npm:npm gcc:gcc \
-        ip:iproute2 nft:nftables; do
+        ip:iproute2 nft:nftables mmdebstrap:mmdebstrap systemd-nspawn:systemd-container \
+        systemd-analyze:systemd lintian:lintian; do
         command -v "${pair%:*}" >/dev/null || echo "${pair#*:}"
     done
     for pair in modbus/modbus.h:libmodbus-dev stdio.h:libc6-dev; do

@@ -1,0 +1,1 @@
+"""Builds Busbar's Debian packages; see packaging/build.py."""
