@@ -1,24 +1,27 @@
-"""A broker in the process, and the two ends that talk to it in the place of paho.
+"""A broker in the process.
 
 * QoS 1 and persistent sessions: what was not acknowledged comes again on the next connection.
-* Each message has its own delay, so they overtake each other; a fault may lose, repeat or hold one
-  back, the broker may forget what it held.
+* Each message has its own delay. In orderly weather none overtakes another of its connection and
+  direction, unless it is held back or its receiver was full; else they come in any order. A fault
+  may lose, repeat or hold one back, or carry a copy to another gateway's topic; the broker may
+  forget what it held.
 * A link that breaks half open takes messages and delivers none, until the keepalive tells.
 """
 
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from cloud.ingest import mailbox
 from cloud.ingest.acks import Outbound
-from edge.sync import transport
 from protocols import topics
-from tests.sim.scheduler import MS, SECOND, Process, Scheduler
+from tests.sim.scheduler import MS, SECOND, Scheduler
 
-RECEIVE_MAX = 8
+if TYPE_CHECKING:
+    from tests.sim.links import Lane, Link
+
 _RETRY_NS = 100 * MS  # before a full queue at the other end is tried again
+DELAYED_NS = 2 * SECOND  # on one hop: longer than any storm makes it
 
 
 class Weather(NamedTuple):
@@ -30,9 +33,11 @@ class Weather(NamedTuple):
     delay_ms: int = 20
     held_ms: int = 30_000
     keepalive_s: int = 20
+    misrouted: int = 0
+    is_ordered: bool = True
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     number: int
     topic: str
     payload: bytes
@@ -45,8 +50,8 @@ class _Session:
 
     def __init__(self, wants: Callable[[str], bool]) -> None:
         self.wants = wants
-        self.waiting: deque[_Held] = deque()
-        self.in_flight: dict[int, _Held] = {}
+        self.waiting: deque[Held] = deque()
+        self.in_flight: dict[int, Held] = {}
         self.seen: set[int] = set()  # delivered before, to count what comes twice
         self.highest = 0
         self.link: Link | None = None
@@ -55,11 +60,19 @@ class _Session:
 class Broker:
     """Carries messages between links. `weather` may change at any time."""
 
-    def __init__(self, scheduler: Scheduler, chance: random.Random, marks: Counter[str]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        chance: random.Random,
+        marks: Counter[str],
+        gateways: tuple[str, ...],
+    ) -> None:
         self.scheduler = scheduler
+        self.gateways = gateways
         self.chance = chance
         self.marks = marks
         self.weather = Weather()
+        self.leaves: Callable[[bytes], None] = lambda message: None
         self.is_up = True
         self.sessions: dict[str, _Session] = {}
         self._retained: dict[str, bytes] = {}
@@ -67,7 +80,9 @@ class Broker:
 
     def delay_ns(self) -> int:
         """Of one message on one hop."""
-        return self.chance.randrange(MS, self.weather.delay_ms * 2 * MS)
+        delay_ns = self.chance.randrange(MS, self.weather.delay_ms * 2 * MS)
+        self.marks["message_delayed"] += delay_ns > DELAYED_NS
+        return delay_ns
 
     def happens(self, percent: int) -> bool:
         """Whether a fault of this likelihood strikes."""
@@ -77,11 +92,15 @@ class Broker:
         self, link: "Link", message: Outbound, retain: bool, taken: Callable[[bool], None]
     ) -> None:
         """A client publishes; `taken(somebody wants it)` is the PUBACK, if it comes."""
+        self.leaves(message.payload)
         wire = link.wire
+        lane = link.up
+        number = lane.enter()
 
         def arrive() -> None:
             if not link.is_through(wire):
                 return
+            self.marks["publish_overtaken"] += lane.leave(number)
             if self.happens(self.weather.lost):
                 self.marks["message_lost"] += 1
                 wanted = True
@@ -89,7 +108,15 @@ class Broker:
                 wanted = self._route(message, retain)
             self.scheduler.after(self.delay_ns(), lambda: link.is_through(wire) and taken(wanted))
 
-        self.scheduler.after(self.delay_ns(), arrive)
+        self.scheduler.after(self._in_turn(lane), arrive)
+
+    def _in_turn(self, lane: "Lane") -> int:
+        """The delay of the next message on its way: behind the ones before it, or not."""
+        due_ns = self.scheduler.now_ns + self.delay_ns()
+        if self.weather.is_ordered:
+            due_ns = max(due_ns, lane.last_ns + 1)
+        lane.last_ns = max(due_ns, lane.last_ns)
+        return due_ns - self.scheduler.now_ns
 
     def connect(self, link: "Link", wants: Callable[[str], bool]) -> None:
         """A client's session goes on, or begins."""
@@ -127,19 +154,35 @@ class Broker:
         if retain:
             self._retained[message.topic] = message.payload
         expires_ns = self.scheduler.now_ns + message.expiry_s * SECOND if message.expiry_s else 0
+        wanted = self._offer(message.topic, message.payload, expires_ns)
+        if not retain and self.happens(self.weather.misrouted):
+            self._misroute(message, expires_ns)
+        return wanted
+
+    def _offer(self, topic: str, payload: bytes, expires_ns: int) -> bool:
         wanted = False
         for session in self.sessions.values():
-            if session.wants(message.topic):
+            if session.wants(topic):
                 wanted = True
-                self._hold(session, message.topic, message.payload, False, expires_ns)
+                self._hold(session, topic, payload, False, expires_ns)
                 self.push(session)
         return wanted
+
+    def _misroute(self, message: Outbound, expires_ns: int) -> None:
+        """A copy comes under the topic of another gateway."""
+        topic = topics.Topic.from_text(message.topic)
+        others = [one for one in self.gateways if one != topic.gateway]
+        if others:
+            other = topics.Topic(topic.tenant, self.chance.choice(others), topic.suffix)
+            self.marks["message_misrouted"] += self._offer(
+                other.text(), message.payload, expires_ns
+            )
 
     def _hold(
         self, session: _Session, topic: str, payload: bytes, is_retained: bool, expires_ns: int
     ) -> None:
         self._number += 1
-        session.waiting.append(_Held(self._number, topic, payload, is_retained, expires_ns))
+        session.waiting.append(Held(self._number, topic, payload, is_retained, expires_ns))
 
     def push(self, session: _Session) -> None:
         """Sends what may go."""
@@ -157,8 +200,8 @@ class Broker:
             for _ in range(copies):
                 self._deliver(session, link, held)
 
-    def _deliver(self, session: _Session, link: "Link", held: _Held) -> None:
-        delay_ns = self.delay_ns()
+    def _deliver(self, session: _Session, link: "Link", held: Held) -> None:
+        delay_ns = self._in_turn(link.down)
         if self.happens(self.weather.held):
             self.marks["message_held"] += 1
             delay_ns += self.chance.randrange(self.weather.held_ms * MS)
@@ -179,218 +222,3 @@ class Broker:
             link.receive(held, lambda: self.acknowledge(link, wire, held.number))
 
         self.scheduler.after(delay_ns, arrive)
-
-
-class Link:
-    """One client's connection. `wire` numbers its connections: what belongs to an old one is
-    void."""
-
-    receive_max = RECEIVE_MAX
-
-    def __init__(self, broker: Broker, process: Process, client_id: str, retry_s_max: int) -> None:
-        self.client_id = client_id
-        self.wire = 0
-        self.believes = False  # that it is connected
-        self._broker = broker
-        self._scheduler = broker.scheduler
-        self._process = process
-        self._is_open = False  # bytes do pass
-        self._retry_s = 1
-        self._retry_s_max = retry_s_max
-        self._has_stopped = False
-
-    def start(self) -> None:
-        """Connects, again and again."""
-        self._scheduler.after(self._broker.delay_ns(), self._connect)
-
-    def stop(self) -> None:
-        """Goes away for good."""
-        self._has_stopped = True
-        self.cut(is_seen=True)
-
-    def is_through(self, wire: int) -> bool:
-        """Whether bytes of that connection pass."""
-        return self._is_open and wire == self.wire and not self._process.is_dead
-
-    def cut(self, is_seen: bool) -> None:
-        """The connection breaks; not seen, the client believes in it until the keepalive tells."""
-        if not self.believes:
-            return
-        wire = self.wire
-        self._is_open = False
-        session = self._broker.sessions.get(self.client_id)
-        if session is not None and session.link is self:
-            session.link = None
-        self._last_will()
-        if is_seen:
-            self._lose(wire)
-        else:
-            self._broker.marks["link_half_open"] += 1
-            wait_ns = self._broker.weather.keepalive_s * SECOND
-            self._scheduler.after(wait_ns, lambda: self._lose(wire))
-
-    def _connect(self) -> None:
-        if self._process.is_dead or self._has_stopped or self.believes:
-            return
-        if not self._broker.is_up:
-            self._retry()
-            return
-        self.wire += 1
-        self.believes = self._is_open = True
-        self._retry_s = 1
-        self._broker.connect(self, self.wants)
-        self.connected()
-
-    def _lose(self, wire: int) -> None:
-        if self._process.is_dead or not self.believes or wire != self.wire:
-            return
-        self.believes = self._is_open = False
-        self.lost()
-        self._retry()
-
-    def _retry(self) -> None:
-        wait_s = self._broker.chance.uniform(0, self._retry_s)
-        self._retry_s = min(2 * self._retry_s, self._retry_s_max)
-        self._scheduler.after(round(wait_s * SECOND) + MS, self._connect)
-
-    def _last_will(self) -> None:
-        """What the broker tells when the connection breaks."""
-
-    def wants(self, topic: str) -> bool:
-        """Its subscriptions."""
-        raise NotImplementedError
-
-    def connected(self) -> None:
-        """Tells the product."""
-        raise NotImplementedError
-
-    def lost(self) -> None:
-        """Tells the product."""
-        raise NotImplementedError
-
-    def has_room(self) -> bool:
-        """Whether the product takes a message now."""
-        return True
-
-    def receive(self, held: _Held, acknowledge: Callable[[], None]) -> None:
-        """Hands a message to the product."""
-        raise NotImplementedError
-
-
-class GatewayLink(Link):
-    """The production interface `edge.sync.transport.Transport`."""
-
-    def __init__(
-        self,
-        broker: Broker,
-        process: Process,
-        settings: dict[str, Any],
-        client_id: str,
-        subscriptions: tuple[str, ...],
-        presence_topic: str,
-        emit: Callable[[object], None],
-        queue: Any,
-    ) -> None:
-        super().__init__(broker, process, client_id, settings["reconnect_s_max"])
-        self._subscriptions = subscriptions
-        self._presence = presence_topic
-        self._emit = emit
-        self._queue = queue
-
-    def publish(self, topic: str, payload: bytes) -> bool:
-        """As the real one."""
-        self._process.step("publish")
-        if not self.believes:
-            return False
-        self._broker.accept(self, Outbound(topic, payload, 0), False, self._taken)
-        return True
-
-    def wants(self, topic: str) -> bool:
-        return topic in self._subscriptions
-
-    def connected(self) -> None:
-        self._broker.will(self._presence, b"on")
-        self._tell(transport.Connected())
-
-    def lost(self) -> None:
-        self._tell(transport.Disconnected("lost"))
-
-    def has_room(self) -> bool:
-        return not self._queue.full()
-
-    def receive(self, held: _Held, acknowledge: Callable[[], None]) -> None:
-        process = self._process
-
-        def tell_broker() -> None:
-            process.step("acknowledge")
-            acknowledge()
-
-        self._tell(transport.Arrived(held.topic, held.payload, held.is_retained, tell_broker))
-
-    def _taken(self, is_wanted: bool) -> None:
-        if not is_wanted:
-            self._broker.marks["publish_refused"] += 1
-            self._tell(transport.Refused("no subscriber"))
-
-    def _tell(self, event: object) -> None:
-        if not self._process.is_dead:
-            self._emit(event)
-
-    def _last_will(self) -> None:
-        self._broker.will(self._presence, b"off" if self._has_stopped else b"lost")
-
-
-class HeadEndLink(Link):
-    """The production interface `cloud.ingest.source.MqttSource`."""
-
-    def __init__(
-        self, broker: Broker, process: Process, tenant: str, receive_max: int, box: mailbox.Mailbox
-    ) -> None:
-        super().__init__(broker, process, f"busbar-head-end-{tenant}", 60)
-        self.receive_max = receive_max
-        self._root = f"busbar/{topics.VERSION}/{tenant}/"
-        self._box = box
-        self._is_starved = False
-
-    def publish(self, message: Outbound) -> bool:
-        """As the real one."""
-        return self._publish(message, lambda wanted: None)
-
-    def publish_tracked(self, message: Outbound, token: bytes) -> bool:
-        """As the real one."""
-        return self._publish(message, lambda wanted: self._box.put(mailbox.Published(token)))
-
-    def renew(self) -> None:
-        """As the real one."""
-        self.cut(is_seen=True)
-
-    def _publish(self, message: Outbound, taken: Callable[[bool], None]) -> bool:
-        self._process.step("publish")
-        if not self.believes:
-            return False
-        self._broker.accept(self, message, False, taken)
-        return True
-
-    def wants(self, topic: str) -> bool:
-        suffixes = (topics.DATA, topics.RECEIPTS, topics.HELLO, topics.PRESENCE)
-        return topic.startswith(self._root) and topic.endswith(suffixes)
-
-    def connected(self) -> None:
-        self._is_starved = False
-        self._box.put(mailbox.Connected())
-
-    def lost(self) -> None:
-        self._box.put(mailbox.Disconnected())
-
-    def receive(self, held: _Held, acknowledge: Callable[[], None]) -> None:
-        process = self._process
-
-        def tell_broker() -> None:
-            process.step("acknowledge")
-            acknowledge()
-
-        message = mailbox.Message(held.topic, held.payload, held.is_retained, tell_broker)
-        if not self._box.put_message(message) and not self._is_starved:
-            self._broker.marks["mailbox_starved"] += 1
-            self._is_starved = True
-            self._box.put(mailbox.Starved())

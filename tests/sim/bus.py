@@ -3,6 +3,8 @@
 * A byte takes its 11 bits. Stations hear a burst when its last bit is out; the gateway's adapter
   gets its bytes in pieces of `chunk`, each when its last bit is out.
 * Who talks while another talks destroys the bytes of both.
+* A stream is a TCP connection: both ends may talk at once, and nothing is destroyed; what is on its
+  way when it is closed is lost.
 * An adapter that was pulled out loses what comes, and its port fails until it is back.
 """
 
@@ -57,6 +59,9 @@ class Bus:
         self.stations: list[Station] = []
         self.faults: list[Fault] = []
         self.echo = False
+        self.is_stream = False
+        self.connection = 0  # how often it was opened
+        self.period_ms = 0  # how often its meters are read
         self.is_plugged = True
         self.hear_request: Callable[[bytes], None] = lambda data: None
         self.misled: Callable[[Station, bytes], Station] = lambda station, data: station
@@ -81,6 +86,7 @@ class Bus:
         """PortLostError without an adapter."""
         self._check()
         self._kept.clear()
+        self.connection += 1
         self._port = port
 
     def close(self, port: "SimPort") -> None:
@@ -106,7 +112,7 @@ class Bus:
         """Pulls the adapter out, or puts it back."""
         self.is_plugged = is_plugged
         if not is_plugged and self._port is not None:
-            self._marks["adapter_unplugged"] += 1
+            self._marks["stream_lost" if self.is_stream else "adapter_lost"] += 1
             self._port.wake()
 
     def _check(self) -> None:
@@ -122,7 +128,7 @@ class Bus:
         now = self._scheduler.now_ns
         burst = _Burst(source, now, self._byte_ns, data)
         for other in self._live:
-            if other.end_ns > now and other.source is not source:
+            if other.end_ns > now and other.source is not source and not self.is_stream:
                 self._collide(other, burst)
         self._live.append(burst)
         if source is not None or self.echo:
@@ -206,9 +212,11 @@ class _Talk:
 
     def __init__(self, bus: Bus, station: Station, data: bytes) -> None:
         self._bus, self._station, self._data = bus, station, data
+        self._connection = bus.connection
 
     def __call__(self) -> None:
-        self._bus.talk(self._station, self._data)
+        if not self._bus.is_stream or self._bus.connection == self._connection:
+            self._bus.talk(self._station, self._data)
 
 
 class SimPort:

@@ -42,6 +42,10 @@ class MachineClock:
             found.append(before)
         return found
 
+    def errors_of_boot(self) -> list[int]:
+        """Every error that the wall clock has had since the machine started."""
+        return self.errors_since(self._booted_ns)
+
     def boot(self) -> None:
         """The machine starts."""
         self._booted_ns = self._scheduler.now_ns - SECOND  # some seconds have passed by then
@@ -85,7 +89,15 @@ class GatewayClock(SystemClock):
     def __init__(self, machine: MachineClock, boot_id: bytes) -> None:
         super().__init__()
         self.boot_id = boot_id
+        self.told_at: int | None = None  # boot ms of the first signed time
         self._machine = machine
+
+    def anchor(self, utc_ms: int, asked_boot_ms: int) -> bool:
+        """From the first signed time on nobody can mislead it."""
+        is_taken = super().anchor(utc_ms, asked_boot_ms)
+        if is_taken and self.told_at is None:
+            self.told_at = self.boot_ms()
+        return is_taken
 
     def _judge(self) -> int:
         return self._machine.quality

@@ -42,6 +42,7 @@ class Disk:
         self.ballast_size = 0
         self.fails = 0  # writes that still fail with an input/output error
         self.after_commit: Callable[[], None] = lambda: None
+        self.after_damage: Callable[[], None] = lambda: None
         self._base = base
         self._chance = chance
         self._marks = marks
@@ -75,6 +76,7 @@ class Disk:
             path = self.folder / "journal.db"
             path.write_bytes(self._chance.randbytes(SECTOR) + path.read_bytes()[SECTOR:])
             (self.folder / "journal.db-wal").unlink(missing_ok=True)
+            self.after_damage()
         before = self.folder
         self._generation += 1
         self.folder.mkdir()
@@ -113,7 +115,8 @@ class Disk:
 
     def _statvfs(self, path: Path) -> SimpleNamespace:
         free = 0 if self.is_full else FREE_BYTES
-        return SimpleNamespace(f_bavail=free + self._given_up(), f_frsize=1)
+        free += self._given_up()
+        return SimpleNamespace(f_bavail=free, f_bfree=free, f_blocks=2 * FREE_BYTES, f_frsize=1)
 
     def _given_up(self) -> int:
         """Space of the ballast that a full disk has back."""

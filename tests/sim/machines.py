@@ -16,14 +16,16 @@ from edge.agent import Agent
 from edge.settings import load_settings
 from protocols.errors import CallerError
 from protocols.readings import TimeQuality
-from tests.sim.broker import Broker, GatewayLink, HeadEndLink
+from tests.sim.broker import Broker
 from tests.sim.bus import Bus, SimPort
 from tests.sim.clock import GatewayClock, HeadEndClock, MachineClock
 from tests.sim.disk import Disk
-from tests.sim.keys import GATEWAY, TENANT
-from tests.sim.options import Options
+from tests.sim.equipment import Gateway
+from tests.sim.head_end_witness import HeadEndWitness
+from tests.sim.keys import TENANT
+from tests.sim.links import GatewayLink, HeadEndLink
 from tests.sim.scheduler import SECOND, Process, Scheduler
-from tests.sim.witness import Witness
+from tests.sim.witness import GatewayWitness
 
 RESTART_S = 5.0  # systemd's pause before it starts a service again
 Note = Callable[..., None]
@@ -96,27 +98,27 @@ class GatewayMachine(Machine):
 
     def __init__(
         self,
-        options: Options,
+        plan: Gateway,
         scheduler: Scheduler,
         disk: Disk,
         note: Note,
         broker: Broker,
         buses: dict[str, Bus],
-        witness: Witness,
+        witness: GatewayWitness,
         identity: Path,
         clock: MachineClock,
         boot_ids: Callable[[], bytes],
     ) -> None:
-        super().__init__("gateway", scheduler, disk, note)
+        super().__init__(plan.gateway_id, scheduler, disk, note)
+        self.plan = plan
         self.clock = clock
+        self.buses = buses
+        self.witness = witness
         self.agent: Agent | None = None
         self.link: GatewayLink | None = None
         self.boot_id = b""
         self.has_started = False
-        self._options = options
         self._broker = broker
-        self._buses = buses
-        self._witness = witness
         self._identity = identity
         self._boot_ids = boot_ids
         self._booted()
@@ -124,7 +126,7 @@ class GatewayMachine(Machine):
     def _booted(self) -> None:
         self.clock.boot()
         self.boot_id = self._boot_ids()
-        if self._options.boots_unsynced:
+        if self.plan.boots_unsynced:
             self._note("unsynced_boot")
             self.clock.quality = TimeQuality.UNSYNCED
             self.clock.error_ms = -3_600_000 * (self.starts % 3)
@@ -137,14 +139,14 @@ class GatewayMachine(Machine):
             self.agent = agent = Agent(
                 load_settings(config), GatewayClock(self.clock, self.boot_id)
             )
-            self._witness.follow_gateway(agent, self.clock)
+            self.witness.follow(agent, self.clock)
             agent.start()
         except (sqlite3.Error, OSError) as error:
             self._note("start_refused", self.name, type(error).__name__)
             self._is_power_cut = False
             self._die("start")
             return
-        self._witness.gateway_started(agent)
+        self.witness.started(agent)
         self.has_started = True
 
     def stop(self) -> None:
@@ -156,7 +158,7 @@ class GatewayMachine(Machine):
 
         def end() -> None:
             agent.stop()
-            self._witness.gateway_stopped(agent)
+            self.witness.stopped(agent)
             if not process.is_dead:
                 self._is_power_cut = False
                 self._die("stop")
@@ -173,13 +175,13 @@ class GatewayMachine(Machine):
         self.let_go()
         if self.link is not None:
             self.link.cut(is_seen=True)
-        self._witness.gateway_left()
+        self.witness.left()
 
     # ---- what the agent finds in the place of the real ones --------------------------------------
 
     def make_port(self, url: str, baud: int, parity: str, stop_bits: int) -> SimPort:
         """For `SerialPort`."""
-        return self._buses[url].port(self.process)
+        return self.buses[url].port(self.process)
 
     def make_transport(self, settings: Any, client_id: str, subscriptions: Any, presence: str,
                        tls: object, emit: Any, jitter: object) -> GatewayLink:  # fmt: skip
@@ -191,32 +193,19 @@ class GatewayMachine(Machine):
         return self.link
 
     def _table(self) -> dict[str, Any]:
-        options = self._options
-        meters = []
-        for one in options.meters:
-            row = {
-                "id": one.meter_id,
-                "line": options.lines[one.line]["id"],
-                "period_s": options.period_s,
-            }
-            if one.model:
-                row |= {"protocol": "modbus", "unit": int(one.address), "model": one.model}
-            else:
-                row |= {"protocol": "dlt645-2007", "address": one.address, "edition": "2007"}
-                row["quantities"] = list(options.quantities_read())
-            meters.append(row)
+        plan = self.plan
         return {
             "gateway": {
-                "id": GATEWAY,
+                "id": plan.gateway_id,
                 "tenant": TENANT,
                 "state_dir": str(self.disk.folder),
                 "identity_dir": str(self._identity),
             },
             "mqtt": {"host": "broker", "tls": False, "reconnect_s_max": 30},
-            "journal": options.journal,
-            "uplink": options.uplink,
-            "line": list(options.lines),
-            "meter": meters,
+            "journal": plan.journal,
+            "uplink": plan.uplink,
+            "line": [line.settings for line in plan.lines],
+            "meter": plan.meter_rows(),
         }
 
 
@@ -225,12 +214,12 @@ class HeadEndMachine(Machine):
 
     def __init__(
         self,
-        options: Options,
+        queue_messages: int,
         scheduler: Scheduler,
         disk: Disk,
         note: Note,
         broker: Broker,
-        witness: Witness,
+        witness: HeadEndWitness,
         identity: Path,
         clock: MachineClock,
     ) -> None:
@@ -239,7 +228,7 @@ class HeadEndMachine(Machine):
         self.mailbox: Mailbox | None = None
         self.service: Service | None = None
         self.link: HeadEndLink | None = None
-        self._options = options
+        self._queue_messages = queue_messages
         self._broker = broker
         self._witness = witness
         self._identity = identity
@@ -255,7 +244,7 @@ class HeadEndMachine(Machine):
                 "identity_dir": str(self._identity),
             },
             "mqtt": {"host": "broker", "port": 1883, "tls": False},
-            "ingest": {"queue_messages": self._options.queue_messages},
+            "ingest": {"queue_messages": self._queue_messages},
         }))  # fmt: skip
         settings = load_head_end_settings(config)
         clock = HeadEndClock(self._clock)
@@ -265,10 +254,10 @@ class HeadEndMachine(Machine):
         self.link = HeadEndLink(self._broker, self.process, TENANT, settings.queue_messages, box)
         self.core = core = Core(settings, own, registry, self.link, clock)
         self.service = service = Service(
-            box, core.ingest, core.desk, self.link, clock,
+            box, core.ingest, core.desk, core.configs, self.link, clock,
             settings.commit_messages, settings.commit_interval_ms,
         )  # fmt: skip
-        self._witness.follow_head_end(core, self.disk.folder)
+        self._witness.follow(core, box, settings.queue_messages, self.disk.folder)
         self.link.start()
         service.run()
         if service.failed is not None:
@@ -285,7 +274,7 @@ class HeadEndMachine(Machine):
         self.core = self.mailbox = self.service = None
         if self.link is not None:
             self.link.cut(is_seen=True)
-        self._witness.head_end_left()
+        self._witness.left()
 
 
 def _toml(table: dict[str, Any]) -> str:

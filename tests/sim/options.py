@@ -1,9 +1,10 @@
 """What one seed makes of a world: its size, its settings, and the faults that will strike."""
 
 import random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.sim.broker import Weather
+from tests.sim.equipment import Gateway, Line, draw_gateway, draw_line, draw_meters
 
 FAULTS = {  # name -> how likely against the others
     "gateway_power_cut": 6,
@@ -23,11 +24,17 @@ FAULTS = {  # name -> how likely against the others
     "broker_down": 2,
     "broker_forgets": 2,
     "storm": 4,
+    "messages_delayed": 3,
+    "messages_reordered": 3,
+    "messages_misrouted": 3,
     "clock_forward": 2,
     "clock_days_forward": 1,
+    "clock_day_forward": 2,
     "clock_back": 2,
+    "clock_day_back": 2,
     "clock_unsynced": 3,
     "adapter_unplugged": 2,
+    "connection_cut": 3,
     "line_noise": 3,
     "meter_faults": 6,
     "answers_late": 4,
@@ -35,22 +42,6 @@ FAULTS = {  # name -> how likely against the others
     "meter_silent": 3,
 }
 DAY_S, DAY_METERS, DAY_LINES, DAY_STRIKES = 86_400, 20, 2, 60
-_MODELS = ("eastron-sdm120", "eastron-sdm630", "gavazzi-em340")
-_QUANTITIES = ("1-0:1.8.0", "1-0:32.7.0", "1-0:31.7.0", "1-0:16.7.0", "1-0:52.7.0")
-ORDERED = (  # what orders ask for: never among the quantities of a sweep
-    "1-0:36.7.0", "1-0:56.7.0", "1-0:76.7.0", "1-0:33.7.0", "1-0:53.7.0", "1-0:73.7.0",
-    "1-0:51.7.0", "1-0:71.7.0", "1-0:72.7.0", "1-0:14.7.0",
-)  # fmt: skip
-
-
-class Meter(NamedTuple):
-    """One meter; `model` "" is DL/T 645."""
-
-    meter_id: str
-    line: int
-    address: str
-    model: str
-    delay_s: float
 
 
 class Strike(NamedTuple):
@@ -66,17 +57,8 @@ class Options(NamedTuple):
 
     seed: int
     chaos_s: int
-    lines: tuple[dict[str, Any], ...]
-    chunks: tuple[int, ...]
-    echoes: tuple[bool, ...]
-    meters: tuple[Meter, ...]
-    period_s: int
-    quantities: int
-    journal: dict[str, int]
-    uplink: dict[str, int]
+    gateways: tuple[Gateway, ...]
     queue_messages: int
-    drift_ppm: int
-    boots_unsynced: bool
     weather: Weather
     strikes: tuple[Strike, ...]
     orders: tuple[tuple[int, str, str, int], ...]  # at s, meter, OBIS, valid for s
@@ -84,71 +66,35 @@ class Options(NamedTuple):
     def described(self) -> str:
         """All of it, for a person."""
         rows = [
-            f"  {name} = {value}" for name, value in self._asdict().items() if name != "strikes"
+            f"  {name} = {value}"
+            for name, value in self._asdict().items()
+            if name not in ("gateways", "strikes")
         ]
+        for gateway in self.gateways:
+            rows.append(f"  {gateway.gateway_id}")
+            for name, value in gateway._asdict().items():
+                parts = value if name in ("lines", "meters") else [value]
+                rows += [f"    {name}: {part}" for part in parts]
         rows += [f"  at {one.at_s:4d} s {one.name} ({one.size:.2f})" for one in self.strikes]
         return "\n".join(rows)
-
-    def quantities_read(self) -> tuple[str, ...]:
-        """By each DL/T 645 meter, in each sweep."""
-        return _QUANTITIES[: self.quantities]
 
 
 def draw(seed: int) -> Options:
     """The world of a seed."""
     chance = random.Random(seed)
-    count = chance.choice((1, 1, 1, 2, 2, 3))
-    lines = tuple(_line(chance, number) for number in range(count))
-    meters = tuple(_meter(chance, number, count) for number in range(chance.randint(2, 3 + count)))
+    count = chance.choice((1, 1, 2, 2, 3))
+    lines_max = 3 if count == 1 else 2
+    gateways = tuple(draw_gateway(chance, number, lines_max) for number in range(count))
     chaos_s = chance.choice((120, 180, 240, 360))
     return Options(
         seed=seed,
         chaos_s=chaos_s,
-        lines=lines,
-        chunks=tuple(chance.choice((1, 5, 16)) for _ in lines),
-        echoes=tuple(chance.random() < 0.2 for _ in lines),
-        meters=meters,
-        period_s=chance.choice((5, 10, 10, 20)),
-        quantities=chance.randint(2, 5),
-        journal={
-            "commit_sets": chance.choice((1, 3, 10, 50)),
-            "commit_interval_ms": chance.choice((50, 1_000, 5_000)),
-            "archive_days": 1,
-            "ballast_kb": chance.choice((0, 64, 64)),
-            "size_mb_max": 16,
-        },
-        uplink={
-            "batch_sets": chance.choice((1, 5, 20, 50)),
-            "linger_ms": chance.choice((500, 3_000, 15_000)),
-            "window": chance.choice((2, 4, 8)),
-            "ack_timeout_ms": chance.choice((2_000, 5_000, 15_000)),
-        },
+        gateways=gateways,
         queue_messages=chance.choice((10, 10, 1000)),
-        drift_ppm=chance.randint(-150, 150),
-        boots_unsynced=chance.random() < 0.4,
         weather=_weather(chance, 1),
         strikes=_strikes(chance, chaos_s),
-        orders=_orders(chance, meters, chaos_s),
+        orders=_orders(chance, gateways, chaos_s),
     )
-
-
-def _line(chance: random.Random, number: int) -> dict[str, Any]:
-    return {
-        "id": f"line-{number}",
-        "port": f"/dev/ttySIM{number}",
-        "baud": chance.choice((2400, 9600, 9600)),
-        "response_timeout_ms": chance.choice((300, 600)),
-        "gap_ms": chance.choice((100, 200)),
-        "turnaround_ms": chance.choice((1, 20)),
-        "retries": chance.choice((0, 1, 2)),
-    }
-
-
-def _meter(chance: random.Random, number: int, lines: int) -> Meter:
-    model = chance.choice(("", "", "", *_MODELS))
-    address = str(number + 1) if model else f"2026110000{number + 1:02d}"
-    delay_s = chance.choice((0.02, 0.04, 0.1))
-    return Meter(f"m-{number + 1}", number % lines, address, model, delay_s)
 
 
 def _weather(chance: random.Random, badness: int) -> Weather:
@@ -159,6 +105,7 @@ def _weather(chance: random.Random, badness: int) -> Weather:
         delay_ms=chance.choice((5, 30, 200)) * badness,
         held_ms=chance.choice((5_000, 60_000)),
         keepalive_s=chance.choice((5, 20, 60)),
+        is_ordered=chance.random() < 0.5,
     )
 
 
@@ -183,10 +130,15 @@ def _strike(chance: random.Random, name: str, chaos_s: int) -> Strike:
 
 
 def _orders(
-    chance: random.Random, meters: tuple[Meter, ...], chaos_s: int
+    chance: random.Random, gateways: tuple[Gateway, ...], chaos_s: int
 ) -> tuple[tuple[int, str, str, int], ...]:
     """Each asks for what no other does, so that the line tells which one was carried out."""
-    pairs = [(one.meter_id, obis) for one in meters if not one.model for obis in ORDERED]
+    pairs = [
+        (meter.meter_id, obis)
+        for gateway in gateways
+        for meter in gateway.meters
+        for obis in meter.ordered()
+    ]
     some = chance.sample(pairs, min(len(pairs), chance.randint(0, 12)))
     return tuple(
         sorted(
@@ -198,23 +150,29 @@ def _orders(
 def draw_day(seed: int) -> Options:
     """A day of 20 meters on two lines, read every quarter of an hour, with a few faults an hour."""
     chance = random.Random(seed)
-    meters = tuple(_meter(chance, number, DAY_LINES) for number in range(DAY_METERS))
+    lines = tuple(_day_line(chance, number) for number in range(DAY_LINES))
+    gateway = draw_gateway(chance, 0, DAY_LINES)
+    gateway = gateway._replace(
+        lines=lines,
+        meters=draw_meters(chance, gateway.gateway_id, lines, DAY_METERS),
+        period_s=900,
+        journal={"archive_days": 1, "ballast_kb": 64, "size_mb_max": 64},
+        uplink={"ack_timeout_ms": 15_000},
+    )
     names, weights = tuple(FAULTS), tuple(FAULTS.values())
     strikes = [
         Strike(chance.randrange(60, DAY_S - 600), name, chance.random())
         for name in chance.choices(names, weights, k=DAY_STRIKES)
     ]
-    lines = tuple(_line(chance, number) | {"retries": 2} for number in range(DAY_LINES))
     return draw(seed)._replace(
         chaos_s=DAY_S,
-        lines=lines,
-        chunks=(16,) * DAY_LINES,
-        echoes=(False,) * DAY_LINES,
-        meters=meters,
-        period_s=900,
-        journal={"archive_days": 1, "ballast_kb": 64, "size_mb_max": 64},
-        uplink={"ack_timeout_ms": 15_000},
+        gateways=(gateway,),
         weather=_weather(chance, 1),
         strikes=tuple(sorted(strikes)),
-        orders=_orders(chance, meters, DAY_S),
+        orders=_orders(chance, (gateway,), DAY_S),
     )
+
+
+def _day_line(chance: random.Random, number: int) -> Line:
+    line = draw_line(chance, number)
+    return Line(line.settings | {"retries": 2}, 16, False)

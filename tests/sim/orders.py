@@ -1,34 +1,57 @@
 """The orders of a world: given, followed, and judged.
 
 Each asks one meter for a quantity that nobody else asks it for, so the line itself tells how often
-an order was carried out.
+an order was carried out, and where: never by another gateway, whose meters have the same addresses.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from protocols.dlt645.frame import decode_frame
-from protocols.dlt645.identifiers import EDITION_2007, identifier_bytes, identifier_of
-from protocols.errors import FrameError
+from protocols.dlt645.deframer import Deframer
+from protocols.dlt645.identifiers import (
+    EDITION_1997,
+    EDITION_2007,
+    identifier_bytes,
+    identifier_of,
+)
 from protocols.messages import ORDER_STEPS, OrderState, settles
 from protocols.obis import Obis
 from tests.sim.clock import UTC_MS
+from tests.sim.equipment import ORDERED, Gateway, Meter
 from tests.sim.rows import BrokenError, exact
 from tests.sim.scheduler import MS, Scheduler
-from tests.sim.witness import Witness
+from tests.sim.truth import Truth
+
+_Asked = tuple[str, str, str, bytes]  # gateway, line's port, address, identifier
+
+
+def _identifier(obis: str, edition: int) -> bytes:
+    """b"" when that edition has none."""
+    code = identifier_of(Obis.from_text(obis), edition)
+    return bytes(identifier_bytes(code)) if code else b""
+
+
+_ORDERED = {
+    _identifier(obis, edition) for obis in ORDERED for edition in (EDITION_2007, EDITION_1997)
+} - {b""}
 
 
 class _Order:
     """One order of the world."""
 
-    def __init__(self, meter_id: str, obis: str, address: str, given_ms: int) -> None:
-        self.meter_id = meter_id
+    def __init__(self, gateway: Gateway, meter: Meter, obis: str, given_ms: int) -> None:
+        self.meter_id = meter.meter_id
         self.obis = obis
         self.given_ms = given_ms
-        self.request = (
-            address,
-            identifier_bytes(identifier_of(Obis.from_text(obis), EDITION_2007)),
+        edition = EDITION_1997 if meter.edition == "1997" else EDITION_2007
+        line = gateway.lines[meter.line]
+        self.times_max = 1 + int(line.settings["retries"])
+        self.request: _Asked = (
+            gateway.gateway_id,
+            line.port,
+            meter.address,
+            _identifier(obis, edition),
         )
         self.order_id = ""
         self.states: list[str] = []
@@ -40,55 +63,54 @@ class _Order:
 
 
 class Orders:
-    """All orders. `retries` by meter: how often its line repeats a request."""
+    """All orders, to all gateways."""
 
     def __init__(
         self,
         scheduler: Scheduler,
         marks: Counter[str],
         note: Callable[..., None],
-        witness: Witness,
-        retries: dict[str, int],
+        truth: Truth,
     ) -> None:
         self._scheduler = scheduler
         self._marks = marks
         self._note = note
-        self._witness = witness
-        self._retries = retries
-        self.heard: Callable[[], None] = lambda: None  # a meter is asked for an order
+        self._truth = truth
+        self.heard: Callable[[str], None] = lambda gateway: None  # its meter is asked for an order
         self._orders: list[_Order] = []
-        self._asked: Counter[tuple[str, bytes]] = Counter()
+        self._asked: Counter[_Asked] = Counter()
 
     def give(
         self,
         request: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], bool],
-        meter_id: str,
+        gateway: Gateway,
+        meter: Meter,
         obis: str,
-        address: str,
         valid_s: int,
     ) -> None:
         """An operator asks the head end."""
-        order = _Order(meter_id, obis, address, UTC_MS + self._scheduler.now_ns // MS)
-        body = {"op": "order_read", "meter": meter_id, "obis": obis, "valid_s": valid_s}
+        order = _Order(gateway, meter, obis, UTC_MS + self._scheduler.now_ns // MS)
+        body = {"op": "order_read", "meter": meter.meter_id, "obis": obis, "valid_s": valid_s}
         if request(body, lambda event: self._hear(order, event)):
             self._orders.append(order)
-            self._note("order_given", meter_id, obis, valid_s)
+            self._note("order_given", meter.meter_id, obis, valid_s)
 
-    def hear_request(self, data: bytes) -> None:
-        """A burst of the gateway on a line."""
-        try:
-            frame = decode_frame(data)
-        except FrameError:
-            return
-        key = (frame.address, bytes(frame.data))
+    def hear_request(self, gateway_id: str, port: str, data: bytes) -> None:
+        """A burst of a gateway on one of its lines."""
+        for frame in Deframer().feed(data):
+            if bytes(frame.data) in _ORDERED:
+                self._count((gateway_id, port, frame.address, bytes(frame.data)))
+
+    def _count(self, key: _Asked) -> None:
+        order = next((one for one in self._orders if one.request == key), None)
+        if order is None:
+            raise BrokenError(f"{key[0]} asks meter {key[2]} what nobody ordered from it")
         self._asked[key] += 1
-        if any(order.request == key for order in self._orders):
-            self.heard()
-        for order in self._orders:
-            if order.request == key and self._asked[key] > 1 + self._retries[order.meter_id]:
-                raise BrokenError(
-                    f"the order for {order.obis} of {order.meter_id} was carried out twice"
-                )
+        self.heard(key[0])
+        if self._asked[key] > order.times_max:
+            raise BrokenError(
+                f"the order for {order.obis} of {order.meter_id} was carried out twice"
+            )
 
     def _hear(self, order: _Order, event: dict[str, Any]) -> None:
         if "error" in event:
@@ -112,7 +134,7 @@ class Orders:
     def _check_done(self, order: _Order, readings: list[Any]) -> None:
         for obis, value, scaler, unit, _ in readings:
             shown = exact(value, scaler)
-            if not self._witness.was_shown(order.meter_id, obis, shown, unit, order.given_ms):
+            if not self._truth.was_shown(order.meter_id, obis, shown, unit, order.given_ms):
                 raise BrokenError(f"an order's answer {obis} = {value}e{scaler} was never shown")
         if not self._asked[order.request]:
             raise BrokenError("an order is done, and nobody asked the meter")
@@ -137,3 +159,5 @@ class Orders:
             if state in ORDER_STEPS:
                 raise BrokenError(f"an order is still {state} in the end")
             self._marks[f"order_{state}"] += 1
+            if order.request[0] != self._orders[0].request[0]:
+                self._marks["order_to_another_gateway"] += 1

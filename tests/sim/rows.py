@@ -9,9 +9,10 @@ from protocols.readings import ReadingSet
 
 _LAST_ROW = "SELECT max(rowid) FROM reading_set"
 _ROWS = """
-SELECT reading_set.rowid, epoch, sequence, meter_id, read_at, boot_at, boot_id, quality, content,
-  "values" FROM reading_set JOIN epoch USING (epoch_key) JOIN meter USING (meter_key)
-JOIN boot USING (boot_key) JOIN layout USING (layout_key)
+SELECT reading_set.rowid, gateway_id, epoch, sequence, meter_id, read_at, boot_at, boot.boot_id,
+  reading_set.quality, content, "values"
+FROM reading_set JOIN epoch USING (epoch_key) JOIN gateway USING (gateway_key)
+JOIN meter USING (meter_key) JOIN boot USING (boot_key) JOIN layout USING (layout_key)
 WHERE reading_set.rowid > ? ORDER BY reading_set.rowid"""
 
 Key = tuple[bytes, int]  # epoch, sequence
@@ -80,9 +81,9 @@ def _stored_row(
     return Stored((meter_id, boot_id, boot_at), read_at, quality, content)
 
 
-def new_rows(reader: sqlite3.Connection, last: int) -> Iterator[tuple[int, Key, Stored]]:
-    """What the head end has above the row id `last`: (row id, key, set)."""
+def new_rows(reader: sqlite3.Connection, last: int) -> Iterator[tuple[int, str, Key, Stored]]:
+    """What the head end has above the row id `last`: (row id, gateway, key, set)."""
     if (reader.execute(_LAST_ROW).fetchone()[0] or 0) <= last:
         return
-    for rowid, epoch, sequence, *rest in reader.execute(_ROWS, (last,)).fetchall():
-        yield rowid, (epoch, sequence), _stored_row(*rest)
+    for rowid, gateway, epoch, sequence, *rest in reader.execute(_ROWS, (last,)).fetchall():
+        yield rowid, gateway, (epoch, sequence), _stored_row(*rest)

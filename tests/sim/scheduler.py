@@ -79,7 +79,7 @@ class Scheduler:
         self.now_ns = 0
         self.steps = 0
         self.switches = 0
-        self.after_step: Callable[[], None] = lambda: None
+        self.after_run: Callable[[Process], None] = lambda process: None
         self.failure: BaseException | None = None
         self._chance = chance.random
         self._events: list[tuple[int, float, int, Call]] = []
@@ -157,7 +157,7 @@ class Scheduler:
         """Kills whatever is left and ends the threads."""
         for task in self._tasks:
             self.kill(task.process)
-        self.after_step = lambda: None
+        self.after_run = lambda process: None
         for task in self._tasks:
             self.failure = None
             while not task.has_ended:
@@ -195,7 +195,11 @@ class Scheduler:
         self._dispatch(task)
 
     def _dispatch(self, me: Task) -> None:
-        """Runs what is due until it is somebody's turn, and hands over."""
+        """Looks at what `me` did, runs what is due until it is somebody's turn, and hands over."""
+        try:
+            self.after_run(me.process)
+        except BaseException as error:  # noqa: BLE001  # the driver raises it
+            self.failure = self.failure or error
         while True:
             target = self._next()
             if target is None:
@@ -220,7 +224,6 @@ class Scheduler:
         self.steps += 1
         try:
             target = call()
-            self.after_step()
         except BaseException as error:  # noqa: BLE001  # the driver raises it
             self.failure = self.failure or error
             return None

@@ -42,7 +42,7 @@ def test_a_day_of_twenty_meters(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run_world(options)
     with capsys.disabled():
         print(f"\na day of {DAY_METERS} meters: {time.monotonic() - started:.1f} s")
-    slots = options.chaos_s // options.period_s * DAY_METERS
+    slots = options.chaos_s // options.gateways[0].period_s * DAY_METERS
     assert outcome.sets > PER_PERIOD_MIN * slots
 
 

@@ -11,22 +11,27 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.sim import stations
 from tests.sim.broker import Broker
 from tests.sim.bus import Bus
 from tests.sim.clock import UTC_MS, MachineClock
+from tests.sim.counters import Counters
 from tests.sim.disk import Disk
+from tests.sim.equipment import DLT645, DLT645_1997, TCP_BAUD, Gateway
+from tests.sim.head_end_witness import HeadEndWitness
 from tests.sim.keys import write_identities
-from tests.sim.machines import GatewayMachine, HeadEndMachine
-from tests.sim.options import Meter, Options
+from tests.sim.machines import GatewayMachine, HeadEndMachine, Machine
+from tests.sim.options import Options
 from tests.sim.orders import Orders
 from tests.sim.rows import BrokenError
-from tests.sim.scheduler import MS, SECOND, Scheduler
+from tests.sim.scheduler import MS, SECOND, Process, Scheduler
 from tests.sim.seams import worlds_place
+from tests.sim.stations import station
 from tests.sim.strikes import Strikes
-from tests.sim.witness import Witness
+from tests.sim.truth import Truth
+from tests.sim.witness import GatewayWitness
 
 LIVENESS_S = 900  # virtual seconds within which all must be well again
+DRIFT_PPM = 200  # from here on an oscillator is a bad one
 _LOOK_S = 5
 _FINAL = "SELECT state, order_id FROM meter_order WHERE lower(hex(order_id)) = ?"
 _READINGS = "SELECT readings FROM receipt WHERE lower(hex(order_id)) = ? AND state = ?"
@@ -59,38 +64,24 @@ class World:
             name: random.Random(chance.getrandbits(64))
             for name in ("scheduler", "broker", "bus", "gateway", "head_end", "strikes")
         }
+        self._chances = parts
         self.scheduler = scheduler = Scheduler(parts["scheduler"])
-        self.broker = Broker(scheduler, parts["broker"], self.marks)
+        names = tuple(one.gateway_id for one in options.gateways)
+        self.broker = Broker(scheduler, parts["broker"], self.marks, names)
         self.broker.weather = options.weather
-        self.witness = Witness(scheduler, self.marks, self.note)
-        self.orders = Orders(
-            scheduler,
-            self.marks,
-            self.note,
-            self.witness,
-            {one.meter_id: options.lines[one.line]["retries"] for one in options.meters},
-        )
-        self.buses = {
-            line["port"]: Bus(scheduler, parts["bus"], self.marks, line["baud"], chunk)
-            for line, chunk in zip(options.lines, options.chunks, strict=True)
+        self.truth = Truth()
+        self.counters = Counters()
+        self.broker.leaves = self.counters.leaves
+        self.orders = Orders(scheduler, self.marks, self.note, self.truth)
+        identities, head_end_identity = write_identities(base, names)
+        self.gateways = {
+            one.gateway_id: self._gateway(one, base, identities[one.gateway_id])
+            for one in options.gateways
         }
-        self._equip()
-        identity, head_end_identity = write_identities(base)
-        self.gateway = GatewayMachine(
-            options,
-            scheduler,
-            Disk(base / "gateway_machine", parts["gateway"], self.marks),
-            self.note,
-            self.broker,
-            self.buses,
-            self.witness,
-            identity,
-            MachineClock(scheduler, options.drift_ppm),
-            lambda: parts["gateway"].randbytes(16),
-        )
-        self.gateway.disk.ballast_size = options.journal["ballast_kb"] * 1024
+        witnesses = {name: one.witness for name, one in self.gateways.items()}
+        self.witness = HeadEndWitness(witnesses, self.note)
         self.head_end = HeadEndMachine(
-            options,
+            options.queue_messages,
             scheduler,
             Disk(base / "head_end_machine", parts["head_end"], self.marks),
             self.note,
@@ -99,10 +90,17 @@ class World:
             head_end_identity,
             MachineClock(scheduler, 0),
         )
-        self.head_end.disk.after_commit = self.witness.head_end_committed
+        self.head_end.disk.after_commit = self.witness.committed
         self.strikes = Strikes(self, parts["strikes"])
         self.orders.heard = self.strikes.order_heard
-        scheduler.after_step = self.witness.check_bounds
+        self._checks = {one.name: one.witness.check_step for one in self.gateways.values()}
+        self._checks[self.head_end.name] = self.witness.check_step
+        scheduler.after_run = self._check_run
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """All of them, the head end last."""
+        return (*self.gateways.values(), self.head_end)
 
     def note(self, what: str, *details: object) -> None:
         """One line of the world's history."""
@@ -115,14 +113,17 @@ class World:
         """Chaos, healing, liveness. BrokenError when a checker finds something."""
         scheduler, options = self.scheduler, self.options
         with ExitStack() as stack:
-            stack.callback(self.head_end.disk.sweep)
-            stack.callback(self.gateway.disk.sweep)
-            stack.callback(self.witness.head_end_left)
-            stack.enter_context(worlds_place(scheduler, self.gateway, self.head_end.disk))
+            for machine in self.machines:
+                stack.callback(machine.disk.sweep)
+            stack.callback(self.witness.left)
+            stack.enter_context(
+                worlds_place(scheduler, self.gateways, self.head_end.disk, self.counters)
+            )
             stack.callback(self._end_machines)
             stack.enter_context(_Listening(self))
             self.head_end.start()
-            self.gateway.start()
+            for gateway in self.gateways.values():
+                gateway.start()
             for strike in options.strikes:
                 scheduler.after(strike.at_s * SECOND, lambda one=strike: self.strikes.strike(one))
             for at_s, *order in options.orders:
@@ -135,43 +136,78 @@ class World:
         return Outcome(
             self._history.hexdigest(),
             self.marks,
-            len(self.witness.stored),
+            self.witness.count,
             self.marks["requests"],
             scheduler.steps,
             scheduler.now_ns / SECOND,
             recovery_s,
         )
 
+    def _check_run(self, process: Process) -> None:
+        """A task of that process has run, and waits now."""
+        check = self._checks.get(process.name)
+        if check is not None:
+            check()
+
     # ---- parts ----------------------------------------------------------------------------------
 
-    def _equip(self) -> None:
-        """Puts the meters on their lines."""
-        ports = [line["port"] for line in self.options.lines]
-        for bus, is_echo in zip(self.buses.values(), self.options.echoes, strict=True):
-            bus.echo = is_echo
-            bus.hear_request = self._hear_request
-        for number, one in enumerate(self.options.meters):
-            bus = self.buses[ports[one.line]]
-            bus.stations.append(self._station(one, self.options.seed * 1000 + number))
+    def _gateway(self, plan: Gateway, base: Path, identity: Path) -> GatewayMachine:
+        chance = self._chances["gateway"]
+        witness = GatewayWitness(plan.gateway_id, self.truth, self.marks, self.note)
+        folder = base / plan.gateway_id
+        machine = GatewayMachine(
+            plan,
+            self.scheduler,
+            Disk(folder / "gateway_machine", chance, self.marks),
+            self.note,
+            self.broker,
+            self._equip(plan, witness),
+            witness,
+            identity,
+            MachineClock(self.scheduler, plan.drift_ppm),
+            lambda: chance.randbytes(16),
+        )
+        machine.disk.ballast_size = plan.journal["ballast_kb"] * 1024
+        machine.disk.after_damage = witness.journal_damaged
+        self.marks["clock_drifting"] += abs(plan.drift_ppm) >= DRIFT_PPM
+        return machine
 
-    def _station(self, one: Meter, seed: int) -> Any:
-        log = self.witness.log_of(one.meter_id)
-        if not one.model:
-            self.witness.late_meters.add(one.meter_id)
-            return stations.dlt645(one.address, seed, self._utc_ms, one.delay_s, log)
-        return stations.modbus(int(one.address), one.model, seed, self._utc_ms, one.delay_s, log)
+    def _equip(self, plan: Gateway, witness: GatewayWitness) -> dict[str, Bus]:
+        """The lines of a gateway with their meters, by port."""
+        buses = {}
+        for line in plan.lines:
+            baud = TCP_BAUD if line.is_stream else line.settings["baud"]
+            bus = Bus(self.scheduler, self._chances["bus"], self.marks, baud, line.chunk)
+            bus.echo, bus.is_stream = line.has_echo, line.is_stream
+            bus.period_ms = plan.period_s * 1000
+            bus.hear_request = lambda data, port=line.port: self._hear(plan.gateway_id, port, data)
+            buses[line.port] = bus
+        for meter in plan.meters:
+            seed = self._chances["bus"].getrandbits(32)
+            log = self.truth.log_of(meter.meter_id)
+            bus = buses[plan.lines[meter.line].port]
+            bus.stations.append(station(meter, seed, self._utc_ms, log))
+            self.marks[f"meter_{meter.protocol}"] += 1
+            if meter.protocol in (DLT645, DLT645_1997):
+                witness.late_meters.add(meter.meter_id)
+        return buses
 
     def _utc_ms(self) -> int:
         return UTC_MS + self.scheduler.now_ns // MS
 
-    def _hear_request(self, data: bytes) -> None:
+    def _hear(self, gateway_id: str, port: str, data: bytes) -> None:
         self.marks["requests"] += 1
-        self.note("asked", data.hex())
-        self.orders.hear_request(data)
+        self.note("asked", gateway_id, data.hex())
+        self.orders.hear_request(gateway_id, port, data)
 
     def _order(self, meter_id: str, obis: str, valid_s: int) -> None:
-        address = next(one.address for one in self.options.meters if one.meter_id == meter_id)
-        self.orders.give(self.head_end.request, meter_id, obis, address, valid_s)
+        gateway, meter = next(
+            (gateway, meter)
+            for gateway in self.options.gateways
+            for meter in gateway.meters
+            if meter.meter_id == meter_id
+        )
+        self.orders.give(self.head_end.request, gateway, meter, obis, valid_s)
         self.strikes.order_given()
 
     # ---- the end --------------------------------------------------------------------------------
@@ -179,30 +215,30 @@ class World:
     def _await_liveness(self) -> float:
         """Seconds until all was well."""
         healed_ns = self.scheduler.now_ns
-        up_to = 0
+        heads: dict[str, int] = {}
         while self.scheduler.now_ns < healed_ns + LIVENESS_S * SECOND:
             self.scheduler.sleep(_LOOK_S * SECOND)
-            up_to = up_to or self._head()
-            if up_to and not self._complaint(healed_ns, up_to):
+            for name, gateway in self.gateways.items():
+                heads[name] = heads.get(name) or _head(gateway)
+            if not self._complaint(healed_ns, heads):
                 return (self.scheduler.now_ns - healed_ns) / SECOND
-        complaint = self._complaint(healed_ns, up_to)
+        complaint = self._complaint(healed_ns, heads)
         raise BrokenError(f"{LIVENESS_S} s after all faults ended, {complaint}")
 
-    def _head(self) -> int:
-        agent = self.gateway.agent
-        return agent._writer.head if agent is not None and agent._session.outbox else 0
-
-    def _complaint(self, healed_ns: int, up_to: int) -> str:
+    def _complaint(self, healed_ns: int, heads: dict[str, int]) -> str:
         """What is not well yet."""
         late = [
-            one.meter_id
-            for one in self.options.meters
-            if self.witness.last_read_ns.get(one.meter_id, 0) <= healed_ns
+            meter.meter_id
+            for gateway in self.options.gateways
+            for meter in gateway.meters
+            if self.witness.last_read_ns.get(meter.meter_id, 0) <= healed_ns
         ]
         if late:
             return f"meters {late} were not read again and stored"
-        if self.witness.unacknowledged(up_to):
-            return f"{self.witness.unacknowledged(up_to)} reading sets are not acknowledged"
+        for name, gateway in self.gateways.items():
+            waiting = gateway.witness.unacknowledged(heads[name])
+            if not heads[name] or waiting:
+                return f"{waiting} reading sets of {name} are not acknowledged"
         if self.orders.are_open(self._final_of):
             return "an order is not final"
         return ""
@@ -217,15 +253,23 @@ class World:
         return found[0], json.loads(readings[0]) if readings else []
 
     def _check_end(self) -> None:
-        agent = self.gateway.agent
-        assert agent is not None
-        if agent._writer.trouble:
-            raise BrokenError("the journal still refuses")
+        for name, gateway in self.gateways.items():
+            assert gateway.agent is not None
+            if gateway.agent._writer.trouble:
+                raise BrokenError(f"the journal of {name} still refuses")
+            gateway.witness.check_end()
         self.witness.check_end()
         self.orders.check_end(self._final_of)
-        self._count_product(agent)
+        for gateway in self.gateways.values():
+            self._count_agent(gateway.agent)
+        core = self.head_end.core
+        if core is not None:
+            self.marks["refused_at_head_end"] += core.ingest.counts["refused"]
+            self.marks["stored_before"] += core.ingest.counts["duplicates"]
+        self.marks["message_left"] += self.counters.count
+        self.marks["several_gateways"] += len(self.gateways) > 1
 
-    def _count_product(self, agent: Any) -> None:
+    def _count_agent(self, agent: Any) -> None:
         """What the last agent went through, for the table of what must have happened."""
         self.marks["batch_sent_again"] += agent._session.outbox.resent_batches
         self.marks["refused_at_gateway"] += sum(agent._session.refusals.values())
@@ -234,16 +278,18 @@ class World:
             for watch in worker.watches.values():
                 self.marks["stray_frame"] += watch.driver.counters.strays
                 self.marks["request_repeated"] += watch.driver.counters.retries
-        core = self.head_end.core
-        if core is not None:
-            self.marks["refused_at_head_end"] += core.ingest.counts["refused"]
-            self.marks["stored_before"] += core.ingest.counts["duplicates"]
 
     def _end_machines(self) -> None:
-        for machine in (self.gateway, self.head_end):
+        for machine in self.machines:
             machine.will_restart = False
         self.scheduler.close()
-        self.gateway.let_go()
+        for gateway in self.gateways.values():
+            gateway.let_go()
+
+
+def _head(gateway: GatewayMachine) -> int:
+    agent = gateway.agent
+    return agent._writer.head if agent is not None and agent._session.outbox else 0
 
 
 class _Listening(logging.Handler):

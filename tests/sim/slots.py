@@ -1,0 +1,72 @@
+"""The checker of schedules: every slot of an aligned task is in the journal exactly once, or an
+event says that it was missed.
+
+A clock that was found wrong begins a new time line: slots that it named before are void. So are
+those of a journal that was damaged, as far as they were not yet committed again.
+"""
+
+import re
+from collections import defaultdict
+
+from edge.agent import Agent
+from edge.collect.schedule import Task
+from protocols.events import Event
+from tests.sim.rows import BrokenError
+
+_MISSED = re.compile(r"(\S+): (\d+) slots from (\d+) to (\d+) ms UTC: ")
+_NEW_TIME = ("clock-step", "clock-synced", "journal-aside")
+
+
+class Slots:
+    """Of one gateway."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+        self._stored: dict[str, set[int]] = defaultdict(set)
+        self._missed: dict[str, set[int]] = defaultdict(set)
+
+    def follow(self, agent: Agent) -> None:
+        """A new agent with its tasks."""
+        for worker in agent._workers.values():
+            self._tasks |= worker.schedule.tasks
+
+    def forget(self) -> None:
+        """The journal was damaged, or its clock was wrong."""
+        self._stored.clear()
+        self._missed.clear()
+
+    def committed(self, slots: list[tuple[str, int]], events: list[Event]) -> None:
+        """One transaction of the journal."""
+        for event in events:
+            if event.kind in _NEW_TIME:
+                self.forget()
+            elif event.kind == "slots-missed":
+                self._note_missed(event.detail)
+        for task, slot in slots:
+            if slot in self._stored[task]:
+                raise BrokenError(f"the slot {slot} of {task} is stored twice")
+            self._stored[task].add(slot)
+
+    def _note_missed(self, detail: str) -> None:
+        found = _MISSED.match(detail)
+        if found is None:
+            return
+        name, count, first, last = found[1], *map(int, found.groups()[1:])
+        own = range(first, last + 1, self._tasks[name].period_ms)
+        if len(own) != count:
+            raise BrokenError(f"an event about {name} counts {count} slots, and names {len(own)}")
+        self._missed[name].update(own)
+
+    def check_end(self) -> int:
+        """Between the first slot and the last nothing is unexplained. How many there are."""
+        total = 0
+        for name, stored in self._stored.items():
+            task = self._tasks[name]
+            if not task.is_aligned or not stored:
+                continue
+            due = range(min(stored), max(stored) + 1, task.period_ms)
+            total += len(due)
+            for slot in due:
+                if slot not in stored and slot not in self._missed[name]:
+                    raise BrokenError(f"the slot {slot} of {name} is neither stored nor explained")
+        return total
