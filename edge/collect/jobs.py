@@ -78,6 +78,12 @@ class Waiting:
         self._count += 1
         heapq.heappush(self._heap, (job.priority, self._count, job))
 
+    def pop_all(self) -> list[Job]:
+        """All of them, in order; none waits any more."""
+        jobs = [job for _, _, job in sorted(self._heap, key=lambda row: row[:2])]
+        self._heap = []
+        return jobs
+
     def pop_above(self, priority: int) -> Job | None:
         """The most urgent one, if it is more urgent than `priority`."""
         if self._heap and self._heap[0][0] < priority:

@@ -79,6 +79,12 @@ class Plausibility:
         # All meters now: no thread adds one while another looks.
         self._meters: dict[str, dict[tuple[Obis, str], _Register]] = {one: {} for one in limits}
 
+    def change(self, limits: dict[str, Limits]) -> None:
+        """These are the meters now; what is known of those that stay stays. No meter that is new
+        or gone may be read meanwhile."""
+        self._meters = {one: self._meters.get(one, {}) for one in limits}
+        self._limits = limits
+
     def recall(self, one: ReadingSet, clock: Clock) -> None:
         """Takes a set of the journal as baseline, before the meter is read again. The sets of a
         meter come oldest first; one that was doubtful is passed over, and so is a meter that is

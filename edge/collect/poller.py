@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from edge.clock import Clock
 from edge.collect.jobs import Background, Job, Now, Priority, Steps, Waiting
 from edge.collect.plausible import Verdict
-from edge.collect.schedule import Missed, Schedule, Task
+from edge.collect.schedule import JUMP_MS, Missed, Schedule, Task
 from edge.collect.watch import MeterWatch
 from edge.line.line import Line
 from edge.line.port import PortLostError
@@ -38,6 +38,7 @@ _REPEAT_S = 3_600
 log = logging.getLogger("edge.collect")
 
 Slot = tuple[str, int]  # task, UTC ms
+OnMissed = Callable[[str, str, int, int, str], None]  # meter, task, first and last slot, reason
 Evidence = tuple[tuple[str, int, bytes], ...]
 
 
@@ -81,6 +82,8 @@ class LineWorker:
         self.schedule = Schedule(tasks)
         self.progress_at = 0  # boot ms of the last turn, for the watchdog
         self.is_down = False
+        self.on_missed: OnMissed | None = None  # who fills gaps
+        self.on_stop: Callable[[], None] | None = None  # in the caller's thread, at the end
         self._around = surroundings
         self._clock = surroundings.clock
         self._jobs: queue.Queue[Job | None] = queue.Queue(ORDERS_MAX)
@@ -93,18 +96,27 @@ class LineWorker:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"line-{line.line_id}")
 
-    def start(self, last_slots: dict[str, int] | None = None) -> None:
-        """Starts the thread. `last_slots`: task -> last slot that is in the journal (UTC ms)."""
+    def start(
+        self, last_slots: dict[str, int] | None = None, reason: str = "the gateway did not run"
+    ) -> None:
+        """Starts the thread. `last_slots`: task -> last slot that is in the journal (UTC ms);
+        `reason`: why those after it were missed."""
         self.schedule = Schedule(self.schedule.tasks.values(), last_slots)
-        self._reasons = dict.fromkeys(self.schedule.tasks, "the gateway did not run")
+        self._reasons = dict.fromkeys(self.schedule.tasks, reason)
         self._thread.start()
+
+    def ask_stop(self) -> None:
+        """To end after the exchange in flight; `stop` waits for it."""
+        self._stopping.set()
+        self.wake()
 
     def stop(self) -> None:
         """Ends after the exchange in flight, and closes the port."""
-        self._stopping.set()
-        self.wake()
+        self.ask_stop()
         self._thread.join()
         self.line.close()
+        if self.on_stop is not None:
+            self.on_stop()
 
     def wake(self) -> None:
         """Ends a wait."""
@@ -120,6 +132,11 @@ class LineWorker:
         except queue.Full:
             return False
         return True
+
+    def waiting(self) -> list[Job]:
+        """The jobs that had no turn, once it has stopped; it has them no longer."""
+        self._take_jobs()
+        return self._waiting.pop_all()
 
     def reaches(self, meter_id: str) -> bool:
         """Whether the meter is worth asking: it answered when it was asked last."""
@@ -161,15 +178,18 @@ class LineWorker:
     def _let_in(self, priority: int) -> None:
         """Carries out all that is more urgent."""
         while not self._stopping.is_set():
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    job = self._jobs.get_nowait()
-                    if job is not None:
-                        self._waiting.put(job)
+            self._take_jobs()
             urgent = self._waiting.pop_above(priority)
             if urgent is None:
                 return
             self._carry_out(urgent)
+
+    def _take_jobs(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    self._waiting.put(job)
 
     def _carry_out(self, job: Job) -> None:
         steps = self._begin(job)
@@ -190,8 +210,9 @@ class LineWorker:
 
     def _step(self, job: Job, steps: Steps) -> bool:
         """One exchange, with the line as this meter and this job need it; False at the end."""
-        line = self.line
-        line.use(self.watches[job.meter_id].wire)
+        line, watch = self.line, self.watches[job.meter_id]
+        line.use(watch.wire)
+        before = line.counters.exchanges
         line.recording, line.may_send = job.recording, job.may_send
         try:
             next(steps)
@@ -199,6 +220,8 @@ class LineWorker:
             return False
         finally:
             line.recording = line.may_send = None
+            if line.counters.exchanges > before:
+                watch.round_trip_ms = line.round_trip_ms
         return True
 
     def _advance_catch_up(self) -> bool:
@@ -277,13 +300,8 @@ class LineWorker:
             task.group, readings, moment.utc_ms, self._clock.boot_ms() - moment.boot_ms
         )
         if strays:
-            tell(
-                "foreign-answer",
-                task.meter_id,
-                f"{strays} frames that were no answer to it",
-                sweep.evidence(),
-                _REPEAT_S,
-            )
+            words = f"{strays} frames that were no answer to it"
+            tell("foreign-answer", task.meter_id, words, sweep.evidence(), _REPEAT_S)
         if not readings:
             self._reasons[task.name] = watch.last_error = "it answered without a value"
             tell("slots-missed", task.meter_id, f"{task.name}: no value", repeat_s=_REPEAT_S)
@@ -291,16 +309,20 @@ class LineWorker:
         self._submit(sweep, readings)
 
     def _submit(self, sweep: "_Sweep", readings: tuple[Reading, ...]) -> None:
-        task, moment, around = sweep.task, sweep.moment, self._around
+        task, around = sweep.task, self._around
+        moment, is_same_time = self._in_present_time(sweep.moment)
         verdict = around.judge(task.meter_id, readings, moment.boot_ms)
         for kind, detail in verdict.findings:
             around.tell(kind, task.meter_id, detail, sweep.evidence())
         # A clock that starts at 1970 may lag behind the boot; the head end refuses such a pair.
         read_at = max(moment.utc_ms, moment.boot_ms)
-        slot, missed = None, None
-        if moment.quality != TimeQuality.UNSYNCED:  # else nobody knows which slot it is
+        slot = None
+        if moment.quality != TimeQuality.UNSYNCED and is_same_time:  # else the slot has no name
             slot = (task.name, sweep.slot)
             missed = self.schedule.store(task.name, sweep.slot)
+            if missed is not None:  # told before it: no slot is durable whose gap is not
+                self._tell_missed(task, missed)
+            self._reasons.pop(task.name, None)
         one = ReadingSet(
             task.meter_id,
             read_at,
@@ -312,9 +334,14 @@ class LineWorker:
             verdict.flags | (Flag.CLOCK_SUSPECT if moment.is_in_doubt else 0),
         )
         around.submit(one, slot)
-        if missed is not None:
-            self._tell_missed(task, missed)
-        self._reasons.pop(task.name, None)
+
+    def _in_present_time(self, moment: Moment) -> tuple[Moment, bool]:
+        """The same instant by the clock as it is now, and whether UTC was not put right since."""
+        now = self._clock.moment()
+        shift_ms = (now.utc_ms - now.boot_ms) - (moment.utc_ms - moment.boot_ms)
+        if abs(shift_ms) <= JUMP_MS:
+            return moment, True
+        return now._replace(utc_ms=moment.utc_ms + shift_ms, boot_ms=moment.boot_ms), False
 
     def _tell_missed(self, task: Task, missed: Missed) -> None:
         reason = self._reasons.get(task.name)
@@ -325,6 +352,10 @@ class LineWorker:
             f"{task.name}: {missed.slots} slots from {missed.first} to {missed.last} ms UTC: "
             + (reason or "the line was busy"),
         )
+        if self.on_missed is not None:
+            self.on_missed(
+                task.meter_id, task.name, missed.first, missed.last, reason or "the line was busy"
+            )
         if reason is None:
             busy_s = sum(one.sweep_ms for one in self.watches.values()) / 1000
             detail = f"the last sweeps of its meters took {busy_s:.1f} s"

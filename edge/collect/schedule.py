@@ -93,6 +93,11 @@ class Schedule:
         count = (slot - before) // period - 1
         return Missed(before + period, before + count * period, count)
 
+    def slots(self) -> dict[str, int]:
+        """Task -> the last slot whose readings are in the journal or on their way (UTC ms)."""
+        states = self._states.items()
+        return {name: state.stored for name, state in states if state.stored is not None}
+
     def next_in_ms(self, utc_ms: int, boot_ms: int) -> int:
         """Time until some task is due next, when none is due now."""
         waits = (

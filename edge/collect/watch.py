@@ -33,6 +33,7 @@ class MeterWatch:
         self.read_at = 0
         self.sweeps = 0
         self.sweep_ms = 0
+        self.round_trip_ms: int | None = None  # of the last exchange
         self.failures = 0  # in a row
         self.last_error = ""
         self.paused_until = 0

@@ -53,6 +53,8 @@ OTHER_EDITION_EVERY = 16  # sweeps of a silent meter whose edition is known
 _PROBES = {EDITION_2007: "00010000", EDITION_1997: "9010"}  # energy: what every meter has
 _DI_SIZES = {EDITION_2007: 4, EDITION_1997: 2}
 
+# The exchange, and the readings of an answer that needed none.
+Answers = Generator[None, None, tuple[dlt645.Exchange, list[Reading] | None]]
 log = logging.getLogger("edge.meters")
 
 
@@ -62,9 +64,10 @@ class Dlt645Conversation:
     silence_characters = 0.0  # the preamble bytes of the request are the silence that a meter needs
     drops_echo = True  # an echo has no reply bit; dropped early all the same
 
-    def __init__(self, exchange: dlt645.Exchange) -> None:
+    def __init__(self, exchange: dlt645.Exchange, is_raw: bool = False) -> None:
+        """`is_raw`: the answer is wanted as the exchange's data, not as readings."""
         asked = exchange.request
-        if asked.control == Function.READ:
+        if asked.control == Function.READ and len(asked.data) == _DI_SIZES[EDITION_2007]:
             self.request = read_request(asked.address, asked.data)
         else:
             self.request = asked.to_bytes(PREAMBLE_SIZE)
@@ -73,6 +76,7 @@ class Dlt645Conversation:
         self._deframer = Deframer()
         self._asked = asked
         self._heard = b""
+        self._is_raw = is_raw
 
     def receive(self, data: bytes) -> bool:
         """True when this request is answered, wholly or in part."""
@@ -83,7 +87,9 @@ class Dlt645Conversation:
     def _is_plain_answer(self, data: bytes) -> bool:
         """Whether all that was heard is the one frame that nearly every answer is: from the meter
         asked, with the identifier asked, one good number, nothing in front or behind."""
-        if self._asked.control != Function.READ or len(self._heard) > FRAME_SIZE_MAX:
+        if self._is_raw or self._asked.control != Function.READ:
+            return False
+        if len(self._heard) > FRAME_SIZE_MAX:
             return False
         self._heard += data
         reply = decode_reply(self._heard)
@@ -238,27 +244,45 @@ class Dlt645Driver:
             raise UnsupportedError(f"{obis.text()} cannot be read: {error}", 0) from error
         return (yield from self._read_identifier(line, di, retries))
 
+    def run(
+        self, line: Line, ask: Callable[[], dlt645.Exchange], retries: int
+    ) -> Generator[None, None, bytes]:
+        """The data of a whole answer, identifier first, to the exchange that `ask` makes: repeated
+        and believed like a read of a quantity. Yields between exchanges, not behind the last."""
+        exchange, _ = yield from self._believe(line, ask, retries, is_raw=True)
+        return exchange.data()
+
     def _read_identifier(self, line: Line, di: str, retries: int) -> Reads:
+        edition = edition_of(di)
+        read = dlt645.read if edition == EDITION_2007 else dlt645.read_1997
+        exchange, readings = yield from self._believe(
+            line, lambda: read(self.address, di), retries, is_raw=False
+        )
+        if readings is None:
+            return decode_readings(exchange.data(), _DI_SIZES[edition])
+        return readings
+
+    def _believe(
+        self, line: Line, ask: Callable[[], dlt645.Exchange], retries: int, is_raw: bool
+    ) -> Answers:
         is_doubtful = self._is_answer_due
         try:
-            return (yield from self._ask(line, di, retries))
+            return (yield from self._ask(line, ask(), retries, is_raw))
         except RefusedError:
             if not is_doubtful:
                 raise
         line.drain(LATE_ANSWER_S)
         self._is_answer_due = False
         yield
-        return (yield from self._ask(line, di, retries))
+        return (yield from self._ask(line, ask(), retries, is_raw))
 
-    def _ask(self, line: Line, di: str, retries: int) -> Reads:
-        edition = edition_of(di)
-        read = dlt645.read if edition == EDITION_2007 else dlt645.read_1997
-        exchange = read(self.address, di)
+    def _ask(self, line: Line, exchange: dlt645.Exchange, retries: int, is_raw: bool) -> Answers:
+        edition = EDITION_1997 if exchange.is_1997 else EDITION_2007
         attempts = 0
         while True:
             self.counters.exchanges += 1
             before = exchange.strays
-            conversation = Dlt645Conversation(exchange)
+            conversation = Dlt645Conversation(exchange, is_raw)
             try:
                 line.converse(conversation, self._turnaround_ms)
                 attempts = 0
@@ -267,6 +291,8 @@ class Dlt645Driver:
                 self._turnaround_ms = CAREFUL_TURNAROUND_MS
                 self._is_answer_due = True
                 attempts += 1
+                if is_raw:  # an answer that is late might pass for that to a like question
+                    line.drain(LATE_ANSWER_S)
                 if attempts > retries or (exchange.is_1997 and exchange.state == dlt645.MORE):
                     raise  # a part of 1997 has no number: asked for again, it might be the next one
                 self.counters.retries += 1
@@ -280,9 +306,7 @@ class Dlt645Driver:
             if conversation.readings is not None or exchange.state == dlt645.DONE:
                 self._is_answer_due = False
                 self._note_answer(edition)
-                if conversation.readings is not None:
-                    return conversation.readings
-                return decode_readings(exchange.data(), _DI_SIZES[edition])
+                return exchange, conversation.readings
             if attempts:
                 yield  # not between parts: another question would make the meter forget the rest
 

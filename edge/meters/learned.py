@@ -94,9 +94,12 @@ class Learned:
     def of(self, meter_id: str, model: Model) -> MeterHoles:
         """The holes of a meter that is read by `model`."""
         digest = _digest(model)
-        before, rows = self._found.get(meter_id, ("", {}))
-        rows = rows if before == digest else {}
-        self._kept[meter_id] = (digest, rows)
+        with self._lock:
+            # What was learned since the start, when its line is built anew.
+            known = self._kept.get(meter_id) or self._found.get(meter_id, ("", {}))
+            before, rows = known
+            rows = rows if before == digest else {}
+            self._kept[meter_id] = (digest, rows)
 
         def save(changed: Rows) -> None:
             with self._lock:
