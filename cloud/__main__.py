@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cloud import app
-from cloud.commands import events, gateways, order, readings, status
+from cloud.commands import config, events, gateways, order, readings, status
 from cloud.orders.client import ServiceDownError
 from cloud.settings import Settings, load_settings
 from cloud.store.database import StoreError
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     plain.append(command("status", status.run, "the running service, and refusals"))
     status.add(plain[-1])
     order.add(command("order", order.run, "ask a meter now"))
+    config.add(command("config", config.run, "a gateway's configuration: try it, send it, show it"))
     for one in plain:
         one.add_argument("--config", required=True, help="cloud.toml")
     return parser

@@ -13,6 +13,7 @@ import threading
 from types import FrameType
 
 from cloud.clock import Clock, SystemClock
+from cloud.configs.desk import ConfigDesk
 from cloud.faults import fault_words
 from cloud.identity.keyring import OwnKeys, Registry, check_tls_files, load_own_keys
 from cloud.identity.sealing import Sealer
@@ -25,6 +26,7 @@ from cloud.orders.control import ControlServer
 from cloud.orders.desk import Desk
 from cloud.service import Service
 from cloud.settings import Settings
+from cloud.store.configs import ConfigStore
 from cloud.store.database import StateLock, open_writer
 from cloud.store.orders import OrderStore
 from cloud.store.writer import Writer
@@ -38,7 +40,8 @@ WATCH_S = 1.0
 
 
 class Core:
-    """What there is without a broker and threads: ingest and order desk over one store."""
+    """What there is without a broker and threads: ingest, order desk and configurations over one
+    store."""
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class Core:
         orders = OrderStore(self.store.db)
         sealer = Sealer(tenant, own, registry, provider)
         self.desk = Desk(self.store, orders, sealer, publisher, clock)
+        configs = ConfigStore(self.store.db)
+        self.configs = ConfigDesk(tenant, self.store, configs, publisher, clock)
         gate = Gate(tenant, own, registry, provider, clock)
         acks = AckSender(sealer, publisher, clock)
         self.ingest = Ingest(self.store, gate, acks, self.desk, clock)
@@ -79,6 +84,7 @@ def run(settings: Settings) -> int:
                 mailbox,
                 core.ingest,
                 core.desk,
+                core.configs,
                 source,
                 clock,
                 settings.commit_messages,

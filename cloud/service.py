@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cloud.clock import Clock
+from cloud.configs.desk import ConfigDesk, ConfigRequest
 from cloud.faults import fault_words
 from cloud.ingest.acks import Publisher
 from cloud.ingest.ingest import Ingest
@@ -38,13 +39,14 @@ RETRY_MS = 1000  # after the database failed
 
 
 class Service:
-    """Ingest and order desk behind one mailbox."""
+    """Ingest, order desk and configurations behind one mailbox."""
 
     def __init__(
         self,
         mailbox: Mailbox,
         ingest: Ingest,
         desk: Desk,
+        configs: ConfigDesk,
         publisher: Publisher,
         clock: Clock,
         commit_messages: int,
@@ -53,6 +55,7 @@ class Service:
         self._mailbox = mailbox
         self._ingest = ingest
         self._desk = desk
+        self._configs = configs
         self._publisher = publisher
         self._clock = clock
         self._commit_messages = commit_messages
@@ -92,8 +95,10 @@ class Service:
     def sweep(self) -> None:
         """What time alone brings about."""
         self._transact(self._desk.sweep)
+        self._transact(self._configs.sweep)
         if self.is_connected:
             self._transact(self._desk.publish_queued)
+            self._transact(self._configs.publish)
 
     def stop(self) -> None:
         """End `run` soon, from any thread; messages that wait stay with the broker."""
@@ -178,9 +183,11 @@ class Service:
             self.is_connected = True
             self._transact(self._ingest.greet_all)
             self._transact(self._desk.publish_queued)
+            self._transact(self._configs.publish)
         elif isinstance(event, Disconnected):
             self.is_connected = False
             self._desk.connection_lost()
+            self._configs.connection_lost()
         elif isinstance(event, Starved):
             self._publisher.renew()
         elif isinstance(event, Published):
@@ -196,22 +203,36 @@ class Service:
         operation = request.body.get("op")
         if operation == "status":
             request.reply({"status": self.status(), "final": True})
-        elif operation == "order_read":
-            try:
-                self._order_read(request)
-            except CallerError as error:
-                request.reply({"error": str(error), "final": True})
-        else:
-            request.reply({"error": "op must be order_read or status", "final": True})
+            return
+        operations: dict[object, Callable[[Request], None]] = {
+            "order_read": self._order_read,
+            "config_send": self._config_send,
+        }
+        try:
+            if not isinstance(operation, str) or operation not in operations:
+                raise CallerError(f"op must be {', '.join(map(str, operations))} or status")
+            operations[operation](request)
+        except CallerError as error:
+            request.reply({"error": str(error), "final": True})
 
     def _order_read(self, request: Request) -> None:
         wanted = ReadRequest.from_json(request.body)
-        failed = self._transact(lambda: self._begin_order(wanted, request.reply))
+        self._store("order", lambda: self._begin_order(wanted, request.reply))
+        self._transact(self._desk.publish_queued)
+
+    def _config_send(self, request: Request) -> None:
+        wanted = ConfigRequest.from_json(request.body)
+        self._store("configuration", lambda: self._configs.send(wanted))
+        request.reply({"version": wanted.version, "final": True})
+        if self.is_connected:
+            self._transact(self._configs.publish)
+
+    def _store(self, what: str, work: Callable[[], None]) -> None:
+        failed = self._transact(work)
         if isinstance(failed, CallerError):
             raise failed
         if failed is not None:
-            raise CallerError("the order could not be stored; see the service's log")
-        self._transact(self._desk.publish_queued)
+            raise CallerError(f"the {what} could not be stored; see the service's log")
 
     def _begin_order(self, wanted: ReadRequest, reply: Watcher) -> None:
         self._watched[reply] = self._desk.order_read(wanted, reply)

@@ -11,8 +11,9 @@ from protocols.errors import SettingError
 REQUIRED = object()
 
 
-class Rule(namedtuple("Rule", ("name", "allows", "allowed", "default", "meaning"))):
-    """One setting: `allows(value)` judges it, `allowed` says in words what is allowed."""
+class Rule(namedtuple("Rule", ("name", "allows", "allowed", "default", "meaning", "form"))):
+    """One setting: `allows(value)` judges it, `allowed` says in words what is allowed, `form` what
+    JSON Schema can say of it."""
 
 
 def whole(name: str, low: int, high: int, default: object, meaning: str) -> Rule:
@@ -21,7 +22,8 @@ def whole(name: str, low: int, high: int, default: object, meaning: str) -> Rule
     def allows(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
-    return Rule(name, allows, f"a whole number from {low} to {high}", default, meaning)
+    form = {"type": "integer", "minimum": low, "maximum": high}
+    return Rule(name, allows, f"a whole number from {low} to {high}", default, meaning, form)
 
 
 def text(name: str, default: object, meaning: str, size_max: int = 255) -> Rule:
@@ -30,7 +32,8 @@ def text(name: str, default: object, meaning: str, size_max: int = 255) -> Rule:
     def allows(value: object) -> bool:
         return isinstance(value, str) and 0 < len(value) <= size_max
 
-    return Rule(name, allows, f"a text of 1 to {size_max} characters", default, meaning)
+    form = {"type": "string", "minLength": 1, "maxLength": size_max}
+    return Rule(name, allows, f"a text of 1 to {size_max} characters", default, meaning, form)
 
 
 def matching(name: str, test: object, allowed: str, default: object, meaning: str) -> Rule:
@@ -39,7 +42,7 @@ def matching(name: str, test: object, allowed: str, default: object, meaning: st
     def allows(value: object) -> bool:
         return isinstance(value, str) and bool(test(value))  # type: ignore[operator]
 
-    return Rule(name, allows, allowed, default, meaning)
+    return Rule(name, allows, allowed, default, meaning, {"type": "string"})
 
 
 def choice(name: str, choices: tuple, default: object, meaning: str) -> Rule:
@@ -50,12 +53,16 @@ def choice(name: str, choices: tuple, default: object, meaning: str) -> Rule:
         return any(type(one) is type(value) and one == value for one in choices)
 
     words = ", ".join([repr(one) for one in choices])
-    return Rule(name, allows, "one of " + words, default, meaning)
+    return Rule(name, allows, "one of " + words, default, meaning, {"enum": list(choices)})
 
 
 def flag(name: str, default: object, meaning: str) -> Rule:
     """true or false."""
-    return Rule(name, lambda value: isinstance(value, bool), "true or false", default, meaning)
+
+    def allows(value: object) -> bool:
+        return isinstance(value, bool)
+
+    return Rule(name, allows, "true or false", default, meaning, {"type": "boolean"})
 
 
 def texts(name: str, test: object, allowed: str, default: object, meaning: str) -> Rule:
@@ -66,7 +73,8 @@ def texts(name: str, test: object, allowed: str, default: object, meaning: str) 
             return False
         return all(isinstance(one, str) and test(one) for one in value)  # type: ignore[operator]
 
-    return Rule(name, allows, "a list of " + allowed, default, meaning)
+    form = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+    return Rule(name, allows, "a list of " + allowed, default, meaning, form)
 
 
 def read_table(table: object, rules: tuple, where: str) -> dict:

@@ -1,10 +1,11 @@
-"""`busbar-cloud order read | list | show`: ask a meter now, and see what became of it."""
+"""`busbar-cloud order read | backfill | list | show`: ask a meter now, or have a span of time
+filled again, and see what became of it."""
 
 import argparse
 import json
 from typing import Any, TextIO
 
-from cloud.commands.tables import print_json, print_table, printable, shown_time
+from cloud.commands.tables import print_json, print_table, printable, shown_time, time_from_text
 from cloud.orders.client import ask
 from cloud.orders.desk import RECEIPT_GRACE_MS, VALID_S_DEFAULT, VALID_S_MAX, VALID_S_MIN
 from cloud.settings import Settings
@@ -16,6 +17,7 @@ from protocols.obis import Obis
 from protocols.quantity import KIND_NAMES, Quantity
 
 LIST_LIMIT = 50
+BACKFILL_OBIS = "1-0:1.8.0"  # every order names a quantity; a backfill is about all of the meter's
 PREFIX_SIZE_MIN = 4  # hex digits of an order id
 EXIT_NOT_DONE = 1
 _REPLY_MARGIN_S = 5  # the service's own tick and commit
@@ -27,38 +29,52 @@ def add(parser: argparse.ArgumentParser) -> None:
     read = actions.add_parser("read", help="read one quantity of a meter now")
     read.add_argument("meter", help="the meter's id")
     read.add_argument("obis", help="the quantity, such as 1-0:1.8.0")
-    read.add_argument(
-        "--valid-s",
-        type=int,
-        default=VALID_S_DEFAULT,
-        help=f"how long the order holds, {VALID_S_MIN} to {VALID_S_MAX}",
+    backfill = actions.add_parser(
+        "backfill", help="have a span of a meter's readings sent again, and its gaps filled"
     )
-    read.add_argument("--gateway", help="when several gateways announce the meter")
-    read.add_argument("--json", action="store_true", help="each state as a line of JSON")
+    backfill.add_argument("meter", help="the meter's id")
+    backfill.add_argument("--from", dest="since", required=True, metavar="ISO", help="UTC")
+    backfill.add_argument("--to", dest="until", required=True, metavar="ISO", help="UTC, later")
+    for one in (read, backfill):
+        one.add_argument(
+            "--valid-s",
+            type=int,
+            default=VALID_S_DEFAULT,
+            help=f"how long the order holds, {VALID_S_MIN} to {VALID_S_MAX}",
+        )
+        one.add_argument("--gateway", help="when several gateways announce the meter")
+        one.add_argument("--json", action="store_true", help="each state as a line of JSON")
     several = actions.add_parser("list", help="the latest orders")
     several.add_argument("--limit", type=int, default=LIST_LIMIT)
     several.add_argument("--json", action="store_true", help="a list of objects")
     show = actions.add_parser("show", help="every step of an order")
     show.add_argument("order", help="the order's id, or how it starts")
     show.add_argument("--json", action="store_true", help="one object")
-    for one in (read, several, show):
+    for one in (read, backfill, several, show):
         one.add_argument("--config", required=True, help="cloud.toml")
 
 
 def run(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
     """Do the subcommand. CallerError, ServiceDownError."""
     if arguments.action == "read":
-        return _read(settings, arguments, out)
+        return _send(settings, arguments, out, {"obis": arguments.obis})
+    if arguments.action == "backfill":
+        span = [time_from_text(arguments.since), time_from_text(arguments.until)]
+        if span[0] >= span[1]:
+            raise CallerError("--to must be later than --from")
+        return _send(settings, arguments, out, {"obis": BACKFILL_OBIS, "span": span})
     if arguments.action == "list":
         return _list(settings, arguments, out)
     return _show(settings, arguments, out)
 
 
-def _read(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
+def _send(
+    settings: Settings, arguments: argparse.Namespace, out: TextIO, wanted: dict[str, Any]
+) -> int:
     request = {
         "op": "order_read",
         "meter": arguments.meter,
-        "obis": arguments.obis,
+        **wanted,
         "valid_s": arguments.valid_s,
         "gateway": arguments.gateway or "",
     }

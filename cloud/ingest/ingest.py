@@ -35,6 +35,7 @@ REFUSALS_LOGGED_FIRST = 20  # of one gateway and reason; after that every hundre
 REFUSALS_LOGGED_EVERY = 100
 CONFLICTS_LOGGED_MAX = 10  # sequences in one alarm line
 
+
 class EventMessage(NamedTuple):
     """Events, and the lowest sequence that their gateway will still send."""
 

@@ -21,7 +21,8 @@ from protocols.errors import SettingError
 log = logging.getLogger("cloud.control")
 
 SOCKET_NAME = "control.sock"
-LINE_SIZE_MAX = 4096  # bytes of a request
+LINE_SIZE_MAX = 1024 * 1024  # bytes of a request; a configuration with its sealed form is largest
+RECEIVE_SIZE = 65_536  # bytes taken at once
 CLIENTS_MAX = 16  # at once; one more is told so
 REQUEST_TIMEOUT_S = 10.0  # for a client to say what it wants
 POLL_S = 0.5  # how soon a client that went away is noticed
@@ -128,7 +129,7 @@ def _read_request(client: socket.socket) -> dict[str, Any] | None:
     while b"\n" not in data:
         if len(data) > LINE_SIZE_MAX:
             return None
-        more = client.recv(LINE_SIZE_MAX)
+        more = client.recv(RECEIVE_SIZE)
         if not more:
             return None
         data += more

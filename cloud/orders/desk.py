@@ -26,7 +26,7 @@ from cloud.ingest.sets import json_text
 from cloud.store.orders import OrderRow, OrderStore, ReceiptRow
 from cloud.store.rows import GatewayRow
 from cloud.store.writer import Writer
-from protocols.envelope.claims import Claims
+from protocols.envelope.claims import Claims, is_count
 from protocols.envelope.fields import TEXT_SIZE_MAX
 from protocols.errors import CallerError, EnvelopeError
 from protocols.messages import (
@@ -56,12 +56,19 @@ Watcher = Callable[[dict[str, Any]], None]
 
 
 class ReadRequest(NamedTuple):
-    """What an operator asks for; `gateway_id` "" when the meter names it."""
+    """What an operator asks for; `gateway_id` "" when the meter names it, `span` (from, to) UTC ms
+    to have that time filled again instead of a reading."""
 
     meter_id: str
     obis: Obis
     valid_s: int
     gateway_id: str
+    span: tuple[int, ...] = ()
+
+    @property
+    def action(self) -> str:
+        """What the order is."""
+        return Action.BACKFILL if self.span else Action.READ
 
     @classmethod
     def from_json(cls, request: dict[str, Any]) -> "ReadRequest":
@@ -80,7 +87,14 @@ class ReadRequest(NamedTuple):
             )
         if gateway and not (isinstance(gateway, str) and is_name(gateway)):
             raise CallerError("gateway must be 1 to 32 of a-z, 0-9 and -")
-        return cls(meter, Obis.from_text(obis), valid_s, gateway)
+        span = request.get("span", [])
+        if not isinstance(span, list) or not (span == [] or _is_span(span)):
+            raise CallerError("span must be [from, to] in UTC ms, and from below to")
+        return cls(meter, Obis.from_text(obis), valid_s, gateway, tuple(span))
+
+
+def _is_span(span: list[Any]) -> bool:
+    return len(span) == 2 and all(is_count(one) for one in span) and bool(span[0] < span[1])
 
 
 class Desk:
@@ -121,7 +135,8 @@ class Desk:
         counter = max(gateway.order_counter, gateway.last_order) + 1
         expires_at = now + request.valid_s * 1000
         order_id = secrets.token_bytes(ORDER_ID_SIZE)
-        order = Order(order_id, Action.READ, request.meter_id, address, request.obis, ())
+        action = request.action
+        order = Order(order_id, action, request.meter_id, address, request.obis, request.span)
         claims = Claims(counter, now, expires_at, gateway.nonce, epoch.epoch, ORDER.content_type)
         try:
             message = self._sealer.seal(ORDER, gateway.gateway_id, claims, order.to_body())
@@ -136,7 +151,7 @@ class Desk:
             gateway.gateway_id,
             request.meter_id,
             address,
-            Action.READ,
+            action,
             request.obis.text(),
             counter,
             OrderState.DRAFT,

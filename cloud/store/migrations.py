@@ -19,6 +19,18 @@ CREATE TABLE event (
     PRIMARY KEY (epoch_key, sequence)
 ) STRICT"""
 
+_CONFIGS = """
+CREATE TABLE config (
+    gateway_key INTEGER NOT NULL REFERENCES gateway,
+    version INTEGER NOT NULL,
+    is_dry_run INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    message BLOB,
+    PRIMARY KEY (gateway_key, version)
+) STRICT"""
+
 # version -> the statements that lead to the next one
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
@@ -27,5 +39,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE epoch ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
         _EVENTS,
         "CREATE INDEX event_by_arrival ON event (received_at)",
+        _CONFIGS,
+        "CREATE INDEX config_open ON config (gateway_key) WHERE message IS NOT NULL",
     ),
 }

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from cloud.store import sql
+from cloud.store.configs import ConfigRow, config_row
 from cloud.store.database import open_reader
 from cloud.store.events import frames_from_text
 from cloud.store.ledger import Ledger
@@ -185,6 +186,11 @@ class Reader:
             name, _, sequence, *fields, evidence, received_at = row
             event = Event._make((*fields, frames_from_text(evidence)))
             yield StoredEvent(name, sequence, event, received_at)
+
+    def configs(self, gateway_id: str, count_max: int) -> list[ConfigRow]:
+        """The latest configurations that were sent to a gateway, the latest first."""
+        found = self._db.execute(sql.SELECT_CONFIGS, (gateway_id, count_max))
+        return [config_row(row) for row in found]
 
     def refusals(self) -> list[tuple[str, str, int, int, int]]:
         """[(gateway_id, reason, count, first_at, last_at), ...]."""

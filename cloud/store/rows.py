@@ -51,8 +51,8 @@ class GatewayRow:
 
 @dataclass
 class EpochRow:
-    """One row of `epoch` with its ledger; `events`: every event up to this sequence is stored or gone;
-    `saved` are the ranges as the database has them."""
+    """One row of `epoch` with its ledger; `events`: every event up to this sequence is stored, or
+    will never come; `saved` are the ranges as the database has them."""
 
     epoch_key: int
     gateway_key: int

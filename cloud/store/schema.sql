@@ -160,3 +160,15 @@ CREATE TABLE receipt (
     PRIMARY KEY (gateway_key, counter, state)
 ) STRICT;
 CREATE INDEX receipt_by_order ON receipt (order_id);
+
+CREATE TABLE config (
+    gateway_key INTEGER NOT NULL REFERENCES gateway,
+    version INTEGER NOT NULL,
+    is_dry_run INTEGER NOT NULL,
+    text TEXT NOT NULL,              -- as it was handed to us
+    created_at INTEGER NOT NULL,     -- UTC ms, our clock
+    expires_at INTEGER NOT NULL,
+    message BLOB,                    -- sealed; until its gateway told what came of it
+    PRIMARY KEY (gateway_key, version)
+) STRICT;
+CREATE INDEX config_open ON config (gateway_key) WHERE message IS NOT NULL;

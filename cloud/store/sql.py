@@ -107,6 +107,25 @@ SELECT state, reason, at, receipt.quality, readings, evidence, received_at FROM 
 JOIN gateway USING (gateway_key) WHERE order_id = ? AND gateway_id = ? AND counter = ?
 ORDER BY receipt.rowid"""
 
+# ---- writer: configurations --------------------------------------------------------------------
+
+INSERT_CONFIG = """
+INSERT INTO config (gateway_key, version, is_dry_run, text, created_at, expires_at, message)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
+SELECT_CONFIG_VERSION = "SELECT coalesce(max(version), 0) FROM config WHERE gateway_key = ?"
+SELECT_OPEN_CONFIGS = """
+SELECT gateway_id, config.version, is_dry_run, text, created_at, expires_at, message, hello_at
+FROM config JOIN gateway USING (gateway_key) WHERE message IS NOT NULL
+ORDER BY gateway_key, config.version"""
+CLOSE_CONFIG = """
+UPDATE config SET message = NULL
+WHERE gateway_key = (SELECT gateway_key FROM gateway WHERE gateway_id = ?) AND version = ?"""
+CLOSE_CONFIGS = "UPDATE config SET message = NULL WHERE gateway_key = ?"
+SELECT_CONFIGS_TOLD = """
+SELECT gateway_id, detail FROM event JOIN epoch USING (epoch_key) JOIN gateway USING (gateway_key)
+WHERE received_at >= ?
+  AND kind IN ('config-applied', 'config-refused', 'config-reverted', 'config-checked')"""
+
 # ---- readers -----------------------------------------------------------------------------------
 
 SELECT_METER_KEYS = """
@@ -143,6 +162,10 @@ SELECT gateway_id, event.epoch_key, sequence, kind, subject, at, boot_at, event.
 FROM event JOIN epoch USING (epoch_key) JOIN gateway USING (gateway_key)
 WHERE (?1 IS NULL OR gateway_id = ?1) AND received_at >= ?2
 ORDER BY received_at DESC, event.epoch_key DESC, sequence DESC"""
+SELECT_CONFIGS = """
+SELECT gateway_id, config.version, is_dry_run, text, created_at, expires_at, message, hello_at
+FROM config JOIN gateway USING (gateway_key) WHERE gateway_id = ?
+ORDER BY config.version DESC LIMIT ?"""
 SELECT_GATEWAY_KEY = "SELECT gateway_key FROM gateway WHERE gateway_id = ?"
 SELECT_REFUSALS = """
 SELECT gateway_id, reason, count, first_at, last_at FROM refusal ORDER BY gateway_id, reason"""

@@ -51,8 +51,22 @@ class OrderJob:
         out."""
         try:
             yield from self._steps(line, driver, retries)
+        except GeneratorExit:  # after at least one exchange
+            self._report(
+                self._order,
+                self._counter,
+                OrderState.UNKNOWN,
+                "its line stopped on the way",
+                (),
+                _evidence(self.recording),
+            )
+            raise
         except Exception:
             log.exception("order_failed counter=%d", self._counter)
+
+    def drop(self, reason: str) -> None:
+        """Reports that it had no turn."""
+        self._report(self._order, self._counter, OrderState.REFUSED, reason)
 
     def _steps(self, line: Line, driver: Driver, retries: int) -> Steps:
         if not self._still_holds():

@@ -8,21 +8,27 @@
 * A counter seen before is refused; if it is the same order, its stored receipts are told again.
 * After a restart, an order that was not sent yet goes on while it is valid. One that was sent is
   unknown: nobody saw the answer.
+* A read goes to the meter's line; a backfill is work of the uplink, which calls `work`.
 """
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from edge.clock import Clock
 from edge.journal.highwater import HighWater
-from edge.journal.store import Journal, StoredOrder
+from edge.journal.ranges import Ranges
+from edge.journal.store import Journal, JournalReader, StoredOrder
 from edge.journal.writer import Writer
+from edge.orders.backfill_job import Backfill, BackfillJob, check_span
 from edge.orders.executor import OrderJob
 from protocols.envelope.claims import Claims, check_order
 from protocols.errors import BusbarError, CallerError, EnvelopeError
-from protocols.messages import Order, OrderState, Receipt, check_target
+from protocols.messages import Action, Order, OrderState, Receipt, check_target
 from protocols.readings import Reading, TimeQuality
+
+BACKFILLS_MAX = 16  # that wait; each keeps the uplink busy for a while
 
 log = logging.getLogger("edge.orders")
 
@@ -41,6 +47,7 @@ class Inbox:
         expand: Callable[[bytes], object],
         clock: Clock,
         wake: Callable[[], None],
+        backfill: Backfill | None = None,
     ) -> None:
         self._journal = journal
         self._writer = writer
@@ -51,6 +58,14 @@ class Inbox:
         self._expand = expand
         self._clock = clock
         self._wake = wake
+        self._backfill = backfill
+        self._backfills: deque[BackfillJob] = deque()
+        self._steps: Iterator[None] | None = None  # of the first of them
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `work` has something to do."""
+        return bool(self._backfills)
 
     @property
     def last_counter(self) -> int:
@@ -100,6 +115,21 @@ class Inbox:
         self.report(order, counter, OrderState.VERIFIED, "")
         self._start(order, counter, left)
 
+    def work(self, reader: JournalReader, reopened: Callable[[Ranges], None]) -> None:
+        """A portion of the backfill that is next, if one is."""
+        if not self._backfills:
+            return
+        if self._steps is None:
+            self._steps = self._backfills[0].steps(reader, reopened)
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._backfills.popleft()
+            self._steps = None
+        except Exception:
+            self._steps = None  # the disk refused, or the journal was put aside: once more
+            raise
+
     def report(
         self,
         order: Order,
@@ -127,6 +157,10 @@ class Inbox:
     def _judge(self, order: Order, claims: Claims) -> None:
         if claims.epoch != self._journal.epoch:
             raise CallerError("the order is for another journal of this gateway")
+        if order.action not in (Action.READ, Action.BACKFILL):
+            raise CallerError(f"this gateway can not carry out {order.action!r}")
+        if order.action == Action.BACKFILL:
+            check_span(order)
         self._check_meter(order)
 
     def _check_meter(self, order: Order) -> None:
@@ -136,14 +170,35 @@ class Inbox:
         check_target(order, address)
 
     def _start(self, order: Order, counter: int, left_ms: int) -> None:
-        job = OrderJob(order, counter, self._clock.boot_ms() + left_ms, self._clock, self.report)
+        deadline = self._clock.boot_ms() + left_ms
         try:
             self._check_meter(order)  # once more: after a restart the meter may be another one
         except CallerError as error:
             self.report(order, counter, OrderState.REFUSED, str(error))
             return
+        if order.action == Action.BACKFILL:
+            self._queue_backfill(order, counter, deadline)
+            return
+        job = OrderJob(order, counter, deadline, self._clock, self.report)
         if not self._offer(order.meter_id, job):
             self.report(order, counter, OrderState.REFUSED, "too many orders wait for that line")
+
+    def _queue_backfill(self, order: Order, counter: int, deadline: int) -> None:
+        if len(self._backfills) >= BACKFILLS_MAX:
+            self.report(order, counter, OrderState.REFUSED, "too many backfills wait")
+            return
+        self._backfills.append(
+            BackfillJob(
+                order,
+                counter,
+                deadline,
+                self._clock,
+                self.report,
+                self._journal,
+                self._call,
+                self._backfill,
+            )
+        )
 
     def _call(self, function: Any, *arguments: object) -> Any:
         return self._writer.call(function, *arguments).result(timeout=60)

@@ -235,6 +235,9 @@ def test_without_a_service(console: Console, filled: Core) -> None:
     """Orders can not be given: exit code 3; refusals are still shown."""
     assert console("order", "read", "meter-1", "1-0:1.8.0", code=3) == ""
     assert "no service answers" in console.err
+    span = ("--from", "2026-11-01", "--to", "2026-11-02T00:00:00Z")
+    assert console("order", "backfill", "meter-1", *span, code=3) == ""
+    assert "no service answers" in console.err
     text = console("status", code=3)
     assert "not running" in text and "malformed" in text
     document = json.loads(console("status", "--json", code=3))
@@ -254,6 +257,35 @@ def done(world: World) -> Iterator[str]:
     )
     yield order_id.hex()
     bench.core.store.close()
+
+
+def test_a_backfill_needs_a_span(console: Console) -> None:
+    """One sentence, before the service is asked."""
+    words = ("order", "backfill", "meter-1", "--from", "2026-11-02", "--to")
+    assert "--to must be later" in console.refused(*words, "2026-11-02")
+    assert "is not a time" in console.refused(*words, "tomorrow")
+
+
+def test_a_backfill_asks_the_service_for_its_span(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """UTC ms, the end of one state tells the exit code."""
+    asked: list[dict] = []
+
+    def ask(_: object, request: dict, wait_s: int) -> Iterator[dict]:
+        asked.append(request)
+        at = {"order": "o", "gateway": "gw1", "at": 5, "readings": [], "evidence": []}
+        yield {**at, "state": "done", "reason": "7 of 9 reading sets go again", "final": True}
+
+    monkeypatch.setattr("cloud.commands.order.ask", ask)
+    span = ("--from", "2026-11-01", "--to", "2026-11-02T08:00:00+08:00", "--valid-s", "30")
+    assert "7 of 9 reading sets" in console("order", "backfill", "meter-1", *span)
+    start = 1_793_491_200_000
+    (request,) = asked
+    assert request == {
+        "op": "order_read", "meter": "meter-1", "obis": "1-0:1.8.0",
+        "span": [start, start + 86_400_000], "valid_s": 30, "gateway": "",
+    }  # fmt: skip
 
 
 def test_orders_are_listed(console: Console, done: str) -> None:

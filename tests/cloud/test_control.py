@@ -13,7 +13,13 @@ import pytest
 from cloud.ingest.mailbox import Gone, Mailbox, Request
 from cloud.orders import control
 from cloud.orders.client import ServiceDownError, ask
-from cloud.orders.control import CLIENTS_MAX, SOCKET_NAME, ControlServer, socket_address
+from cloud.orders.control import (
+    CLIENTS_MAX,
+    LINE_SIZE_MAX,
+    SOCKET_NAME,
+    ControlServer,
+    socket_address,
+)
 from protocols.errors import CallerError
 
 
@@ -82,7 +88,11 @@ def test_replies_come_as_lines(desk: Desk) -> None:
     assert isinstance(desk.mailbox.take(5000), Gone)
 
 
-@pytest.mark.parametrize("line", [b"\n", b"[]\n", b"{broken\n", b"x" * 9000, b"[" * 4000 + b"\n"])
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"[]\n", b"{broken\n", b"x" * (LINE_SIZE_MAX + 1), b"[" * 4000 + b"\n"],
+    ids=["empty", "list", "broken", "long", "nested"],
+)
 def test_a_line_that_is_no_request(line: bytes, desk: Desk) -> None:
     """Answered with an error; the next client is served."""
     with desk.connect() as client:
@@ -128,7 +138,7 @@ def test_nobody_answers(tmp_path: Path, desk: Desk) -> None:
         with pytest.raises(ServiceDownError, match="no service answers"):
             list(ask(path, {"op": "status"}, 5))
     with pytest.raises(CallerError, match="too long"):
-        list(ask(desk.state_dir, {"op": "x" * 5000}, 5))
+        list(ask(desk.state_dir, {"op": "x" * LINE_SIZE_MAX}, 5))
     desk.server.stop()
     with pytest.raises(ServiceDownError):
         list(ask(desk.state_dir, {"op": "status"}, 5))

@@ -142,9 +142,9 @@ def test_a_database_of_version_1_is_brought_to_this_one(tmp_path: Path) -> None:
         "gw1", 7, 1000, 900, 2, 1001, [["1-0:1.8.0*255", 1, "Wh", 1]], [42], 0, 0
     )
     migrated, fresh = open_reader(path), open_writer(tmp_path / "b.db", "t1")
-    for table in ("reading_set", "epoch", "event"):
+    for table in ("reading_set", "epoch", "event", "config"):
         assert columns(migrated, table) == columns(fresh, table) != set()
-    wanted = "SELECT name FROM sqlite_schema WHERE tbl_name = 'event' ORDER BY name"
+    wanted = "SELECT name FROM sqlite_schema WHERE tbl_name IN ('event', 'config') ORDER BY name"
     assert migrated.execute(wanted).fetchall() == fresh.execute(wanted).fetchall()
     migrated.close()
     fresh.close()

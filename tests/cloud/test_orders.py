@@ -8,9 +8,10 @@ import pytest
 
 from cloud.app import Core
 from cloud.orders.desk import RECEIPT_GRACE_MS, ReadRequest
+from cloud.store.reader import Reader
 from protocols.envelope.claims import check_order
 from protocols.errors import CallerError, EnvelopeError
-from protocols.messages import Order, OrderState, check_target
+from protocols.messages import Action, Order, OrderState, check_target
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Reading
@@ -163,14 +164,41 @@ def test_an_order_that_can_not_be_made(bench: Bench, request_: ReadRequest, sent
         ({"valid_s": "60"}, "whole number"),
         ({"gateway": "GW 1"}, "gateway must be"),
         ({"gateway": 7}, "gateway must be"),
+        *[
+            ({"span": odd}, "span must be")
+            for odd in (
+                [1],
+                [1, 2, 3],
+                [2, 2],
+                [2, 1],
+                [-1, 5],
+                [True, 5],
+                [1, 2.0],
+                ["1", "2"],
+                5,
+                "12",
+                None,
+                {"from": 1},
+            )
+        ],
     ],
 )
 def test_a_request_is_checked(change: dict, said: str) -> None:
     """Each field, before anything else happens."""
     good = {"meter": "m", "obis": "1-0:1.8.0", "valid_s": 60}
     assert ReadRequest.from_json(good) == ReadRequest("m", ENERGY, 60, "")
+    assert ReadRequest.from_json({**good, "span": [1, 2]}).span == (1, 2)
     with pytest.raises(CallerError, match=said):
         ReadRequest.from_json({**good, **change})
+
+
+def test_a_backfill_is_an_order_like_others(bench: Bench) -> None:
+    """Signed with its span, counted, stored under its action."""
+    bench.ask(READ._replace(span=(1_000, 2_000)))
+    _, order = bench.take_order()
+    assert (order.action, order.arguments) == (Action.BACKFILL, (1_000, 2_000))
+    with Reader(bench.world.settings().database) as reader:
+        assert [row.action for row in reader.orders(5)] == [Action.BACKFILL]
 
 
 def test_a_meter_of_two_gateways_needs_a_name(tmp_path: Path) -> None:

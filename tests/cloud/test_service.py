@@ -32,7 +32,7 @@ class Post:
         self.acknowledged: list[int] = []
         self.count = 0
         self.service = Service(
-            self.mailbox, core.ingest, core.desk, world.broker, world.clock, 5, 20
+            self.mailbox, core.ingest, core.desk, core.configs, world.broker, world.clock, 5, 20
         )
 
     def put(self, message: tuple[str, bytes]) -> None:

@@ -282,4 +282,13 @@ class World:
 
     def service(self, core: Core, messages: int = 40) -> Service:
         mailbox = Mailbox(1000)
-        return Service(mailbox, core.ingest, core.desk, self.broker, self.clock, messages, 20)
+        return Service(
+            mailbox,
+            core.ingest,
+            core.desk,
+            core.configs,
+            self.broker,
+            self.clock,
+            messages,
+            20,
+        )

@@ -7,24 +7,30 @@ from typing import Any
 
 import pytest
 
-from edge.journal.highwater import HighWater
 from edge.journal.store import COUNTER_BLOCK
-from edge.orders.executor import OrderJob
-from edge.orders.inbox import Inbox
+from edge.sync.holding import UNSYNCED_HOLD_MS
 from edge.sync.session import (
     HELLO_MS,
     NONCES_MAX,
     REFUSED_PAUSE_MS,
-    UNSYNCED_HOLD_MS,
-    Session,
 )
-from edge.sync.transport import RECEIVE_MAX, Arrived, Connected, Disconnected, Refused
+from edge.sync.transport import RECEIVE_MAX, Disconnected, Refused
 from protocols import topics
 from protocols.envelope.batch import decode_batch
 from protocols.envelope.claims import SKEW_MS, Claims
-from protocols.envelope.seal import BODY_SIZE_MAX, MESSAGE_SIZE_MAX
+from protocols.envelope.seal import MESSAGE_SIZE_MAX
 from protocols.errors import BusbarError
-from protocols.messages import ACK, DATA, HELLO, ORDER, RECEIPT, Ack, Hello, OrderState, Receipt
+from protocols.messages import (
+    ACK,
+    DATA,
+    HELLO,
+    ORDER,
+    RECEIPT,
+    Ack,
+    Hello,
+    OrderState,
+    Receipt,
+)
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Reading, ReadingSet, TimeQuality
 from tests.edge.fakes import (
@@ -32,9 +38,6 @@ from tests.edge.fakes import (
     ENERGY,
     UTC_MS,
     FakeClock,
-    FakeQueue,
-    InlineWriter,
-    NoThread,
     make_set,
 )
 from tests.edge.head_end import (
@@ -45,135 +48,11 @@ from tests.edge.head_end import (
     PROVIDER,
     TENANT,
     HeadEnd,
-    Heard,
     make_order,
 )
+from tests.edge.uplink import UPLINK, Uplink, batches, numbers
 
-UPLINK = {"batch_sets": 4, "linger_ms": 1_000, "window": 3, "ack_timeout_ms": 5_000}
 OTHER_BOOT = bytes(reversed(BOOT_ID))
-
-
-class FakeTransport:
-    """A broker that takes everything, or nothing."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes]] = []
-        self.is_up = True
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    def publish(self, topic: str, payload: bytes) -> bool:
-        """As the real one: False without a connection."""
-        if self.is_up:
-            self.sent.append((topic, payload))
-        return self.is_up
-
-
-class Uplink:
-    """A gateway's session on a real journal, and the head end that hears it."""
-
-    def __init__(self, folder: Path, clock: FakeClock, **settings: int) -> None:
-        self.folder, self.clock = folder, clock
-        self.head_end = HeadEnd()
-        self.settings = UPLINK | settings
-        self.build()
-
-    def build(self) -> None:
-        """As the composition root does."""
-        self.writer = InlineWriter(self.folder, self.clock, commit_sets=1)
-        self.writer.start()
-        self.journal = self.writer.journal
-        self.jobs: list[OrderJob] = []
-        self.events = FakeQueue(self.clock)
-        self.inbox = Inbox(
-            self.journal,
-            self.writer,
-            HighWater(self.folder),
-            {METER_ID: METER_ADDRESS},
-            self.offer,
-            lambda body: PROVIDER.deflate(PROVIDER.encode(body)),
-            lambda body: PROVIDER.decode(PROVIDER.inflate(body, BODY_SIZE_MAX)),
-            self.clock,
-            lambda: None,
-        )
-        self.session = Session(
-            self.head_end.identity(self.folder),
-            PROVIDER,
-            self.journal,
-            self.writer,
-            self.inbox,
-            self.settings,
-            ((METER_ID, METER_ADDRESS),),
-            "1.2.3",
-            self.clock,
-            self.events,
-        )
-        self.transport = FakeTransport()
-        self.session.transport = self.transport  # type: ignore[assignment]
-        self.session._thread = NoThread()  # type: ignore[assignment]
-        self.session.start()
-        self.acknowledged = 0
-
-    def offer(self, meter_id: str, job: OrderJob) -> bool:
-        """The line's queue."""
-        self.jobs.append(job)
-        return True
-
-    def crash(self) -> None:
-        """Everything in memory is gone."""
-        self.session._reader.close()
-        self.journal._db.close()
-
-    def restart(self) -> None:
-        """A new process on the same disk."""
-        self.crash()
-        self.build()
-
-    def connect(self) -> list[Heard]:
-        """The broker accepts us."""
-        self.events.put(Connected())
-        return self.turn()
-
-    def connect_and_answer(self) -> None:
-        """And the head end hears the hello."""
-        hello = Hello.from_body(self.connect()[0].body)
-        self.ack(0, nonce=hello.nonce)
-
-    def journaled(self, *sets: ReadingSet) -> None:
-        """Read and committed."""
-        for one in sets:
-            self.writer.submit(one)
-        self.writer.work()
-
-    def turn(self, *events: object) -> list[Heard]:
-        """One turn of the session; what it said."""
-        for event in events:
-            self.events.put(event)
-        before = len(self.transport.sent)
-        self.events.put(None)  # so that the turn does not wait
-        self.session.turn()
-        return [self.head_end.open(*one) for one in self.transport.sent[before:]]
-
-    def arrive(self, message: tuple[str, bytes], retained: bool = False) -> list[Heard]:
-        """A message comes down."""
-        return self.turn(Arrived(*message, retained, self.note_acknowledged))
-
-    def note_acknowledged(self) -> None:
-        """The broker's acknowledgement."""
-        self.acknowledged += 1
-
-    def ack(self, upto: int, *ranges: tuple[int, int], **more: Any) -> list[Heard]:
-        """A good acknowledgement comes."""
-        more = {"time": self.clock.utc_ms()} | more
-        return self.arrive(self.head_end.ack(self.journal.epoch, upto, ranges, **more))
-
-    def stored(self) -> list[tuple[int, int]]:
-        """What the journal believes that the head end has."""
-        return list(self.journal.acknowledged())
 
 
 @pytest.fixture
@@ -182,16 +61,6 @@ def uplink(tmp_path: Path, clock: FakeClock) -> Iterator[Uplink]:
     one = Uplink(tmp_path, clock)
     yield one
     one.crash()
-
-
-def batches(heard: list[Heard]) -> list[list[tuple[int, ReadingSet]]]:
-    """The rows of each data message."""
-    return [decode_batch(one.body)[1] for one in heard if one.kind is DATA]
-
-
-def numbers(heard: list[Heard]) -> list[list[int]]:
-    """The sequences of each data message."""
-    return [[n for n, _ in rows] for rows in batches(heard)]
 
 
 # ---- up -----------------------------------------------------------------------------------------
@@ -787,6 +656,7 @@ def test_an_order_of_a_revoked_or_expired_key_gets_no_receipt(
         (({"revoked": True}, "revoked_key"), ({"not_after": UTC_MS - 1}, "key_time")), 1
     ):
         uplink.head_end.order_key = good._replace(record=good.record._replace(**terms))
+        uplink.identity = uplink.head_end.identity(tmp_path)
         uplink.restart()
         uplink.connect()
         assert uplink.arrive(uplink.head_end.order(uplink.journal.epoch, number)) == []
