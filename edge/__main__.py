@@ -6,13 +6,34 @@ Exit codes: 0 done · 1 something failed · 2 wrong use or configuration · 3 no
 import argparse
 import sys
 
-from edge.commands import budget, journal, run, status
+from edge.commands import (
+    budget,
+    config,
+    events,
+    journal,
+    meters,
+    read,
+    reload,
+    run,
+    status,
+    tail,
+)
 from edge.journal.damage import JournalRefusedError
+from edge.local.lines import NotRunningError, RequestError
 from edge.settings import load_settings
-from edge.status import NotRunningError
 from protocols.errors import SettingError
 
-COMMANDS = {"run": run, "status": status, "budget": budget, "journal": journal}
+COMMANDS = {
+    "run": run,
+    "status": status,
+    "meters": meters,
+    "read": read,
+    "events": events,
+    "tail": tail,
+    "budget": budget,
+    "reload": reload,
+    "journal": journal,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         _parser().print_help()
         return 2
     try:
+        if arguments.command == "config":  # it names its files itself
+            return config.run(arguments)
         settings = load_settings(arguments.config)
         code: int = COMMANDS[arguments.command].run(settings, arguments)
     except SettingError as error:
@@ -30,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     except JournalRefusedError as error:
         print(f"busbar-edge: {error}", file=sys.stderr)
         return 1
+    except RequestError as error:
+        print(f"busbar-edge: {error}", file=sys.stderr)
+        return error.code
     except NotRunningError as error:
         print(f"busbar-edge: {error}", file=sys.stderr)
         return 3
@@ -41,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS.values():
         command.add(commands)
+    config.add(commands)
     return parser
 
 

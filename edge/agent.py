@@ -5,41 +5,56 @@ Nothing starts before everything is checked: settings, meter models, identity, s
 """
 
 import logging
-import random
 import signal
 import threading
 import time
-from dataclasses import asdict
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
 from edge.clock import Clock, SystemClock
+from edge.collect.backfill import Backfill
 from edge.collect.line_plan import plan_line, wire
 from edge.collect.plausible import Plausibility, limits_of
 from edge.collect.poller import LineWorker, Surroundings
-from edge.collect.shares import TIGHT, check_load, load_of
-from edge.collect.watch import MeterWatch
+from edge.collect.shares import TIGHT, load_of
+from edge.config_folder import ConfigFolder
 from edge.events import Events
+from edge.face import Face
+from edge.history import build_history
 from edge.journal.folder import own_folder
+from edge.journal.follow import last_run
 from edge.journal.highwater import HighWater
-from edge.journal.store import Journal
+from edge.journal.store import SLOT, Journal
 from edge.journal.writer import Writer
+from edge.latency import OrderLatency
 from edge.line.line import Line
 from edge.line.port import SerialPort
+from edge.lines import Lines
+from edge.local.lines import WRONG, RequestError
+from edge.local.peers import Peers
+from edge.local.server import Answers
 from edge.meters.learned import Learned
 from edge.meters.models import load_models
 from edge.orders.executor import OrderJob
 from edge.orders.inbox import Inbox
+from edge.reload import Checked, Reloader
+from edge.remote_config import RemoteConfig, standing
+from edge.restarts import BOOT_NAME, BOOT_SCOPE, cause_of
 from edge.settings import Settings, meter_address
-from edge.status import StatusServer
+from edge.sync.connecting import Connecting
 from edge.sync.identity import load_identity
 from edge.sync.session import Session
-from edge.sync.transport import Transport, event_queue
-from protocols import topics
+from edge.sync.transport import event_queue
+from protocols.envelope.claims import Claims
 from protocols.envelope.seal import BODY_SIZE_MAX
 from protocols.envelope.suites import Provider
-from protocols.readings import TIME_QUALITY_NAMES
+from protocols.errors import SettingError
+from protocols.events import Event
+from protocols.messages import Config
+from protocols.modbus.model import Model
+from protocols.readings import TimeQuality
 
 RECALLED_ROUNDS = 8  # of all tasks, in which each meter should have been read
 RECALLED_SETS_MAX = 10_000
@@ -50,17 +65,19 @@ class Agent:
     """One gateway."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
         self._clock = clock
-        gateway = settings.gateway
+        gateway = settings.gateway  # which no remote configuration changes
+        load_models(settings.meters, settings.path)  # refused before anything is made
         provider = Provider()
-        models = load_models(settings.meters, settings.path)
         identity = load_identity(
             gateway["identity_dir"], gateway["id"], gateway["tenant"], provider
         )
         self._lock = own_folder(gateway["state_dir"], settings.path)
+        config_folder = ConfigFolder(gateway["state_dir"])
+        checked, self._config_news = standing(config_folder, settings, clock)
+        settings = checked.settings
         clock.keep_in(gateway["state_dir"])
-        events = event_queue()
+        self._queue = events = event_queue()
         self._journal = Journal(gateway["state_dir"], settings.journal["size_mb_max"])
         self._writer = Writer(
             self._journal,
@@ -69,7 +86,7 @@ class Agent:
             lambda head: _wake(events),
             lambda: _wake(events),
         )
-        learned = Learned(gateway["state_dir"], clock)
+        self._learned = Learned(gateway["state_dir"], clock)
         self._events = Events(clock, self._writer.note)
         clock.tell_to(lambda kind, detail: self._events.tell(kind, detail=detail, repeat_s=60))
         self._plausibility = Plausibility({one["id"]: limits_of(one) for one in settings.meters})
@@ -80,22 +97,10 @@ class Agent:
             self._plausibility.judge,
             lambda: self._writer.is_crowded,
         )
-        self._workers = {
-            line["id"]: self._build_worker(line, models, learned) for line in settings.lines
-        }
-        self._line_of = {meter["id"]: meter["line"] for meter in settings.meters}
-        addresses = {meter["id"]: meter_address(meter) for meter in settings.meters}
-        self._inbox = Inbox(
-            self._journal,
-            self._writer,
-            HighWater(gateway["state_dir"]),
-            addresses,
-            self._offer,
-            lambda body: provider.deflate(provider.encode(body)),
-            lambda body: provider.decode(provider.inflate(body, BODY_SIZE_MAX)),
-            clock,
-            lambda: _wake(events),
-        )
+        self._build_lines(checked)
+        self._addresses = addresses = _addresses_of(settings)
+        self._latency = OrderLatency(clock)
+        self._inbox = self._build_inbox(provider, HighWater(gateway["state_dir"]))
         self._session = Session(
             identity,
             provider,
@@ -107,158 +112,207 @@ class Agent:
             software_version(),
             clock,
             events,
+            self._events.tell,
+            self._take_config,
         )
-        here = [
-            topics.Topic(gateway["tenant"], gateway["id"], suffix).text()
-            for suffix in topics.SUFFIXES
-        ]
-        by_suffix = dict(zip(topics.SUFFIXES, here, strict=True))
-        self._session.transport = Transport(
-            settings.mqtt,
-            gateway["id"],
-            (by_suffix[topics.ORDERS], by_suffix[topics.ACKNOWLEDGEMENTS]),
-            by_suffix[topics.PRESENCE],
-            identity.tls if settings.mqtt["tls"] else None,
-            events.put,
-            random.Random(),  # noqa: S311 - jitter, not a secret
+        self._connecting = Connecting(identity, events.put)
+        self._session.transport = self._connecting.transport(settings)
+        self._build_configuration(config_folder)
+        self._face = Face(
+            settings,
+            software_version(),
+            clock,
+            self._journal,
+            self._writer,
+            self._session,
+            self._lines,
+            self._latency,
+            self._remote_config.status,
+            self._answer_reload,
         )
-        self._status = StatusServer(gateway["state_dir"], self.snapshot)
+
+    def _build_inbox(self, provider: Provider, high_water: HighWater) -> Inbox:
+        return Inbox(
+            self._journal,
+            self._writer,
+            high_water,
+            self._addresses,
+            self._offer_order,
+            lambda body: provider.deflate(provider.encode(body)),
+            lambda body: provider.decode(provider.inflate(body, BODY_SIZE_MAX)),
+            self._clock,
+            lambda: _wake(self._queue),
+            self._request_backfill,
+        )
 
     def start(self) -> None:
         """Journal first, then whoever writes to it."""
+        last = last_run(self._journal.path, BOOT_SCOPE, BOOT_NAME)
         self._writer.start()
+        self._face.snapshot.begin()
+        cause = cause_of(last, self._clock.boot_id)
+        self._events.tell("started", detail=f"version {software_version()}; {cause}")
+        self._writer.call(self._journal.set_memo, BOOT_SCOPE, BOOT_NAME, self._clock.boot_id)
         if self._journal.salvaged:
             log.error("journal_put_aside reason=%r", self._journal.salvaged)
         self._inbox.resume()  # before a new order can come: it would be found as a stored one
         self._session.start()
-        slots = self._recall()
-        for worker in self._workers.values():
-            worker.start(slots)
-        try:
-            self._status.start()
-        except OSError as error:  # a path too long, a full disk: meters are read all the same
-            log.error("status_refused reason=%r", str(error))
+        self._recall()
+        self._compare_clock()
+        self._lines.start()
+        self._remote_config.start(self._config_news)
+        self._face.open()
         log.info(
             "agent_started gateway=%s head=%d", self._settings.gateway["id"], self._writer.head
         )
 
-    def _recall(self) -> dict[str, int]:
-        """What the journal tells of the life before: the last slot of each task, and what each
-        meter showed last."""
+    @property
+    def _settings(self) -> Settings:
+        return self._reloader.settings
+
+    @property
+    def _workers(self) -> dict[str, LineWorker]:
+        return self._lines.workers
+
+    def reload_soon(self) -> None:
+        """Reads the configuration again; for a signal handler."""
+        self._remote_config.ask_reload()
+
+    def _slots(self) -> dict[str, int]:
+        """The last slot of each task that is in the journal."""
+        with closing(self._journal.reader()) as reader:
+            return reader.memos(SLOT)
+
+    def _recall(self) -> None:
+        """What each meter showed last, of the life before."""
         reader = self._journal.reader()
         tasks = sum(len(worker.schedule.tasks) for worker in self._workers.values())
         first = self._writer.head - min(RECALLED_ROUNDS * tasks, RECALLED_SETS_MAX) + 1
         for _, one in reader.rows(max(first, 1), self._writer.head):
             self._plausibility.recall(one, self._clock)
-        slots = reader.memos("slot")
         reader.close()
-        return slots
+
+    def _compare_clock(self) -> None:
+        """The journal may name slots that are still to come: then a clock was wrong in the life
+        before, or is wrong now, and some of them come again."""
+        moment = self._clock.moment()
+        ahead_ms = max(self._slots().values(), default=0) - moment.utc_ms
+        if moment.quality != TimeQuality.UNSYNCED and ahead_ms > 0:
+            moved = f"UTC moved by {-ahead_ms / 1000:.3f} s"
+            self._events.tell("clock-step", detail=f"{moved} or more since the last slot")
 
     def stop(self) -> None:
         """Lines first, so that what they read is committed before the journal closes."""
-        self._status.stop()
-        for worker in self._workers.values():
-            worker.stop()
+        self._face.close()
+        self._remote_config.stop()
+        self._lines.stop()
         self._session.stop()
+        self._events.tell("stopped")
         self._writer.stop()
         log.info("agent_stopped head=%d", self._writer.head)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that `busbar-edge status` shows; instants are UTC ms."""
-        session, writer, clock = self._session, self._writer, self._clock
-        outbox = session.outbox
-        return {
-            "gateway": self._settings.gateway["id"],
-            "version": software_version(),
-            "utc_ms": clock.utc_ms(),
-            "clock_quality": TIME_QUALITY_NAMES[clock.quality()],
-            "clock_error_ms": clock.error_ms(),
-            "clock_in_doubt": clock.is_in_doubt(),
-            "connected": session.is_connected,
-            "journal": {
-                "head": writer.head,
-                "epoch": self._journal.epoch.hex(),
-                "held_sets": writer.held_sets,
-                "committed_sets": writer.sets_committed,
-                "commits": writer.commits,
-                "lost_sets": writer.sets_lost,
-                "fill_percent": round(100 * writer.fill),
-                "trouble": writer.trouble,
+    def _build_lines(self, checked: Checked) -> None:
+        """The lines, and what a change of the settings does to them and to all else."""
+        self._backfills: dict[str, Backfill] = {}  # by line
+        self._lines = Lines(self._build_worker, self._slots)
+        self._lines.fill(checked.settings, checked.models)
+        self._reloader = Reloader(
+            checked,
+            self._lines,
+            {
+                "gateway": lambda new: logging.getLogger().setLevel(new.gateway["log"].upper()),
+                "mqtt": lambda new: self._connecting.reconnect(self._session, new),
+                "journal": lambda new: self._writer.configure(new.journal),
+                "uplink": self._configure_session,
+                "local": self._change_face,
             },
-            "uplink": {
-                "backlog_sets": outbox.backlog,
-                "acknowledged_sets": outbox.stored.count,
-                "acknowledged_upto": outbox.stored.contiguous_from(1),
-                "batches_in_flight": len(outbox.flights),
-                "batches_sealed": session.batches_sealed,
-                "batches_resent": outbox.resent_batches,
-                "bytes_sent": session.bytes_sent,
-                "readings_sent": session.readings_sent,
-                "refusals": dict(session.refusals),
-            },
-            "lines": [_line_status(worker) for worker in self._workers.values()],
-            "meters": [
-                _meter_status(name, watch)
-                for worker in self._workers.values()
-                for name, watch in worker.watches.items()
-            ],
-        }
+            lambda new: Peers(new.local["socket_group"], new.path),
+            self._change_meters,
+        )
+
+    def _build_configuration(self, folder: ConfigFolder) -> None:
+        """What takes configurations."""
+        told = Events(self._clock, self._append)
+        self._remote_config = RemoteConfig(
+            folder,
+            self._reloader,
+            self._lines,
+            self._clock,
+            lambda kind, detail: told.tell(kind, detail=detail),
+            lambda: self._session.acknowledged_at,
+        )
+
+    # ---- what a new configuration changes --------------------------------------------------------
+
+    def _answer_reload(self, _: dict[str, Any]) -> Answers:
+        try:
+            yield {"changed": self._remote_config.reload()}
+        except SettingError as error:
+            raise RequestError(str(error), WRONG) from None
+
+    def _change_face(self, settings: Settings) -> None:
+        self._face.change(settings)  # which is built last
+
+    def _change_meters(self, settings: Settings) -> None:
+        """The meters are others; the lines that change stand still."""
+        self._plausibility.change({one["id"]: limits_of(one) for one in settings.meters})
+        present = _addresses_of(settings)
+        self._addresses.update(present)
+        for gone in self._addresses.keys() - present.keys():
+            del self._addresses[gone]
+        self._configure_session(settings)
+
+    def _configure_session(self, settings: Settings) -> None:
+        meters = tuple(_addresses_of(settings).items())
+        self._queue.put(lambda: self._session.reconfigure(settings.uplink, meters))
 
     def _build_worker(
-        self, line: dict[str, Any], models: dict[str, Any], learned: Learned
+        self, line: dict[str, Any], settings: Settings, models: dict[str, Model]
     ) -> LineWorker:
-        plan = plan_line(line, self._settings, models, learned)
-        shares = plan.shares()
-        if not self._settings.gateway["allow_over_budget"]:
-            check_load(line["id"], shares)
-        if load_of(shares) > TIGHT:
-            percent = round(100 * load_of(shares))
-            log.warning("line_loaded line=%s load_percent=%d", line["id"], percent)
+        plan = plan_line(line, settings, models, self._learned)
+        load = load_of(plan.shares())
+        if load > TIGHT:
+            log.warning("line_loaded line=%s load_percent=%d", line["id"], round(100 * load))
         own = wire(line)
         port = SerialPort(line["port"], *own.characters)
-        return LineWorker(
+        worker = LineWorker(
             Line(line["id"], port, own, time.monotonic),
             plan.watches,
             plan.tasks,
             self._surroundings,
         )
+        self._backfills[line["id"]] = build_history(
+            worker,
+            settings,
+            self._clock,
+            self._journal,
+            self._writer,
+            self._events.tell,
+            self._may_correct_clocks,
+        )
+        return worker
 
-    def _offer(self, meter_id: str, job: OrderJob) -> bool:
-        return self._workers[self._line_of[meter_id]].offer(job)
+    def _may_correct_clocks(self) -> bool:
+        return self._remote_config.may_correct_clocks()  # which is built after the lines
 
+    def _request_backfill(self, meter_id: str, from_ms: int, to_ms: int) -> None:
+        lines = {meter["id"]: meter["line"] for meter in self._settings.meters}
+        self._backfills[lines[meter_id]].request(meter_id, from_ms, to_ms)
 
-def _line_status(worker: LineWorker) -> dict[str, Any]:
-    return {
-        "line": worker.line.line_id,
-        "open": worker.line.is_open,
-        "clock_jumps": worker.schedule.jumps,
-        **asdict(worker.line.counters),
-    }
+    def _offer_order(self, meter_id: str, job: OrderJob) -> bool:
+        self._latency.watch(job)
+        return self._lines.offer(meter_id, job)
 
+    def _take_config(self, claims: Claims, config: Config) -> None:
+        self._remote_config.take(claims, config)  # which is built after the session
 
-def _meter_status(name: str, watch: MeterWatch) -> dict[str, Any]:
-    return {
-        "meter": name,
-        "line": watch.line_id,
-        "protocol": watch.protocol,
-        "edition": watch.driver.edition,  # of DL/T 645; 0: not known, or none
-        "address": watch.driver.address,
-        "period_s": watch.period_s,
-        "state": _state(watch),
-        "sweeps": watch.sweeps,
-        "sweep_ms": watch.sweep_ms,
-        "read_at": watch.read_at,
-        "last_error": watch.last_error,
-        "unsupported": sorted(watch.driver.unsupported),
-        "readings": [reading.described() for reading in watch.shown()],
-        **asdict(watch.driver.counters),
-    }
+    def _append(self, event: Event) -> None:
+        """Durable when it returns."""
+        self._writer.call(self._journal.append, (), (), (event,)).result(timeout=60)
 
 
-def _state(watch: MeterWatch) -> str:
-    if watch.failures:
-        return "down" if watch.is_down else "silent"
-    return "answering" if watch.sweeps else "waiting"
+def _addresses_of(settings: Settings) -> dict[str, str]:
+    return {meter["id"]: meter_address(meter) for meter in settings.meters}
 
 
 def _wake(events: Any) -> None:
@@ -275,11 +329,12 @@ def software_version() -> str:
 
 
 def run(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT. Exit code 0."""
+    """Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exit code 0."""
     agent = Agent(settings, SystemClock())
     asked = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: asked.set())
+    signal.signal(signal.SIGHUP, lambda *_: agent.reload_soon())
     agent.start()
     asked.wait()
     agent.stop()

@@ -26,6 +26,15 @@ _METERS = {
     "retries": "retries",
     "problem": "last_error",
 }
+_METER_STATES = {
+    "meter": "meter",
+    "line": "line",
+    "state": "state",
+    "last reading": "read_at",
+    "age": "age",
+    "clock drift": "drift",
+    "problem": "last_error",
+}
 _READINGS = {"meter": "meter", "OBIS": "obis", "quantity": "name", "value": "value", "unit": "unit"}
 
 
@@ -36,7 +45,7 @@ def render(snapshot: dict[str, Any]) -> str:
         for meter in snapshot["meters"]
         for reading in meter["readings"]
     ]
-    meters = [{**meter, "read_at": _time(meter["read_at"])} for meter in snapshot["meters"]]
+    meters = [{**meter, "read_at": time_text(meter["read_at"])} for meter in snapshot["meters"]]
     tables = (
         table_of(_LINES, snapshot["lines"]),
         table_of(_METERS, meters),
@@ -45,13 +54,29 @@ def render(snapshot: dict[str, Any]) -> str:
     return "\n\n".join((_summary(snapshot), *tables))
 
 
+def render_meters(meters: Iterable[dict[str, Any]]) -> str:
+    """How each meter does, as a table."""
+    return table_of(
+        _METER_STATES,
+        [
+            {
+                **meter,
+                "read_at": time_text(meter["read_at"]),
+                "age": _duration(meter["read_age_ms"]),
+                "drift": "–" if meter["drift_s"] is None else f"{meter['drift_s']:+g} s",
+            }
+            for meter in meters
+        ],
+    )
+
+
 def _summary(snapshot: dict[str, Any]) -> str:
     journal, uplink = snapshot["journal"], snapshot["uplink"]
     broker = "connected" if snapshot["connected"] else "NOT connected"
     trouble = f"  TROUBLE: {journal['trouble']}" if journal["trouble"] else ""
     return (
         f"gateway {snapshot['gateway']}  version {snapshot['version']}"
-        f"  time {_time(snapshot['utc_ms'])} ({snapshot['clock_quality']})  broker {broker}\n"
+        f"  time {time_text(snapshot['utc_ms'])} ({snapshot['clock_quality']})  broker {broker}\n"
         f"journal {journal['head']} reading sets, {journal['held_sets']} not yet committed,"
         f" {journal['fill_percent']} % full, {journal['lost_sets']} lost{trouble}\n"
         f"uplink  {uplink['backlog_sets']} reading sets to be acknowledged,"
@@ -70,7 +95,21 @@ def table_of(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> str:
     )
 
 
-def _time(utc_ms: int) -> str:
+def time_text(utc_ms: int) -> str:
+    """UTC to the second; "never" for 0, and the number itself where no calendar has it."""
     if not utc_ms:
         return "never"
-    return datetime.fromtimestamp(utc_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(utc_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{utc_ms} ms"
+
+
+def _duration(ms: int | None) -> str:
+    """In the largest unit of which there are at least two."""
+    if ms is None:
+        return "–"
+    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min")):
+        if ms >= 2 * size:
+            return f"{ms // size} {unit}"
+    return f"{ms // 1000} s"

@@ -192,6 +192,7 @@ class Deployment:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(_ANSWER_S_MAX)
                 connection.connect(str(self.state / "status.sock"))
+                connection.sendall(b'{"request": "status"}\n')
                 while chunk := connection.recv(65536):
                     chunks.append(chunk)
             answer: dict[str, Any] = json.loads(b"".join(chunks))

@@ -71,7 +71,7 @@ def _moment(name: str, meaning: str) -> Rule:
         return value >= _EPOCH and (value - _EPOCH) % timedelta(milliseconds=SLOT_MS) == _NOTHING
 
     allowed = "a full quarter of an hour with its offset, such as 2026-03-01T08:15:00Z"
-    return Rule(name, allows, allowed, None, meaning)
+    return Rule(name, allows, allowed, None, meaning, {})
 
 
 LINE_RULES = (

@@ -17,6 +17,7 @@ import edge.settings
 import hil.__main__
 import hil.scenario
 import provisioning.__main__
+from edge.metrics import METRICS, label_of
 from protocols.dlt645.controls import CONTROLS
 from protocols.errors import EnvelopeError
 from protocols.events import EVENT_KINDS
@@ -87,7 +88,8 @@ def tables() -> Iterable[str]:
         yield "\n".join(row(rule) for rule in rules) + "\n"
     yield "\n".join(model_rows()) + "\n"
     yield "\n".join(function_rows()) + "\n"
-    yield "\n".join(event_rows())
+    yield "\n".join(event_rows()) + "\n"
+    yield "\n".join(metric_rows())
 
 
 def model_rows() -> Iterable[str]:
@@ -147,6 +149,20 @@ def test_every_kind_of_event_is_documented_as_it_is() -> None:
     """Name, severity and meaning."""
     section = PROTOCOL.read_text().split("## Events\n")[1].split("\n## ")[0]
     assert [line for line in section.splitlines() if line.startswith("| `")] == list(event_rows())
+
+
+def metric_rows() -> Iterable[str]:
+    """The gateway's metrics as rows of their table."""
+    for one in METRICS:
+        label = f"`{label_of(one)}`" if label_of(one) else "–"
+        yield f"| `{one.name}` | {one.kind} | {label} | {one.meaning} |"
+
+
+def test_every_metric_is_documented_as_it_is() -> None:
+    """Name, type, label and meaning."""
+    section = OPERATIONS.read_text().split("## Metrics\n")[1].split("\n## ")[0]
+    found = [line for line in section.splitlines() if line.startswith("| `")]
+    assert found == list(metric_rows())
 
 
 def test_every_origin_and_flag_is_documented() -> None:

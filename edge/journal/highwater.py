@@ -1,4 +1,4 @@
-"""The highest order counter ever taken up, in a file of its own.
+"""The highest order counter (or configuration version) ever taken up, in a file of its own.
 
 The journal may be lost with a broken card and start again; the replay window must not open with
 it. Two copies are written in turn, each with a checksum and fsync: a power cut spoils one at
@@ -11,14 +11,15 @@ import os
 import zlib
 from pathlib import Path
 
-_COPIES = ("order-counter.a", "order-counter.b")
+ORDERS = "order-counter"
+_COPIES = (".a", ".b")
 
 
 class HighWater:
     """A number that only grows."""
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = [folder / name for name in _COPIES]
+    def __init__(self, folder: Path, name: str = ORDERS) -> None:
+        self._paths = [folder / (name + copy) for copy in _COPIES]
         self.value = max(_read(path) for path in self._paths)
 
     def raise_to(self, value: int) -> None:

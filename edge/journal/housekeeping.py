@@ -45,6 +45,12 @@ class Housekeeping:
         self._thinning: Thinning | None = None
         self._thin_at = 0
 
+    def configure(self, archive_ms: int, size_mb_max: int) -> None:
+        """Other limits; in the writer's thread."""
+        self._archive_ms = archive_ms
+        self._journal.resize(size_mb_max)
+        self.levels.resize(self._journal.pages_max * PAGE_SIZE)
+
     @property
     def is_full(self) -> bool:
         """Whether values should not be gathered that would be shed first."""

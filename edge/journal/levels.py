@@ -20,6 +20,10 @@ class Levels:
         self._folder = folder
         self._size_max = size_max
 
+    def resize(self, size_max: int) -> None:
+        """Another cap of the journal (bytes)."""
+        self._size_max = size_max
+
     def measure(self, fill: float) -> tuple[str, str]:
         """Takes the journal's fill (0..1) and looks at the disk. The kind and the detail of the
         event that this calls for, or ("", "")."""

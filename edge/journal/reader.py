@@ -28,7 +28,7 @@ class JournalReader:
         # executescript, because on Python 3.11 a PRAGMA that is executed runs its first step only.
         self._db.executescript(
             "PRAGMA query_only=ON; PRAGMA wal_autocheckpoint=0; PRAGMA busy_timeout=5000;"
-            "PRAGMA trusted_schema=OFF;"
+            "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-512;"
         )
         self._layouts: dict[int, Layout] = {}
         self.epoch: bytes = self._mark("epoch") or b""

@@ -63,8 +63,7 @@ class Journal:
     def open(self, suspect: bool = False) -> None:
         """Opens or makes the file, and brings it forward to this version. A damaged one is put
         aside, and a new epoch begins; it is examined after an unclean end, or when it is `suspect`.
-        sqlite3.Error or OSError when the disk refuses, JournalRefusedError for a later version's
-        file."""
+        sqlite3.Error or OSError when the disk refuses, JournalRefusedError for a later one's."""
         damage = self._damage(suspect) and self._damage_again()
         if damage:
             self.salvaged = damage
@@ -77,6 +76,11 @@ class Journal:
         self.epoch = self._mark("epoch")
         self._next_sequence = self.head() + 1
         self.is_open = True
+
+    def resize(self, size_mb_max: int) -> None:
+        """Another cap; a file that is larger takes no more until it is smaller."""
+        self.pages_max = size_mb_max * 1024 * 1024 // PAGE_SIZE
+        self._db.execute(f"PRAGMA max_page_count={self.pages_max}")
 
     def close(self) -> None:
         """Closes cleanly: the next start need not check the file."""
@@ -110,7 +114,7 @@ class Journal:
             "PRAGMA journal_mode=WAL;"
             f"PRAGMA synchronous=FULL; PRAGMA journal_size_limit={_JOURNAL_SIZE_LIMIT};"
             "PRAGMA wal_autocheckpoint=1000; PRAGMA busy_timeout=5000; PRAGMA foreign_keys=ON;"
-            "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
+            "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cache_size=-512;"
         )
         if opening.is_new(self._db):
             opening.build(self._db)
@@ -197,12 +201,13 @@ class Journal:
             self._write_acknowledged(stored)
         return stored
 
-    def reopen(self, first: int, last: int) -> Ranges:
-        """The head end asks for first..last again: of these, the rows that are still here become
+    def reopen(self, ranges: Iterable[tuple[int, int]]) -> Ranges:
+        """The head end asks for these again: of them, the rows that are still here become
         unacknowledged. Returns all that are acknowledged."""
-        stored = self.acknowledged()
+        stored, lowest, head = self.acknowledged(), self._first(), self.head()
         before = list(stored)
-        stored.remove(max(first, self._first()), min(last, self.head()))
+        for first, last in ranges:
+            stored.remove(max(first, lowest), min(last, head))
         if list(stored) != before:
             self._write_acknowledged(stored)
         return stored

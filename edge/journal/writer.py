@@ -14,22 +14,21 @@
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.clock import Clock
+from edge.journal.ballast import Ballast
 from edge.journal.damage import is_damage
 from edge.journal.events import stamped
 from edge.journal.held import Held, Slot
 from edge.journal.housekeeping import HOUSEKEEPING_MS, Housekeeping
 from edge.journal.starting import open_patiently
-from edge.journal.store import Journal
+from edge.journal.store import Journal, Memo
 from protocols.envelope.events import decode_events, encode_events
 from protocols.errors import BusbarError
 from protocols.events import Event
@@ -109,6 +108,17 @@ class Writer:
         not to be polled."""
         return self._house.is_full
 
+    def configure(self, settings: dict[str, Any]) -> None:
+        """New settings of [journal], while it runs."""
+        self._commit_sets = settings["commit_sets"]
+        self._interval_ms = settings["commit_interval_ms"]
+
+        def change() -> None:
+            self._ballast.resize(settings["ballast_kb"] * 1024)
+            self._house.configure(settings["archive_days"] * _DAY_MS, settings["size_mb_max"])
+
+        self.call(change)
+
     def start(self) -> None:
         """Opens the journal and starts the thread; JournalRefusedError when that can not be."""
         open_patiently(self.journal, self._ballast.release, self._clock.sleep)
@@ -156,6 +166,22 @@ class Writer:
             with self._wake:
                 self._suspicion = str(error)
                 self._wake.notify()
+
+    def keep(
+        self,
+        sets: Iterable[ReadingSet] = (),
+        events: Iterable[Event] = (),
+        memos: Iterable[Memo] = (),
+    ) -> "Future[int]":
+        """Commits these together, soon, and tells so like any commit; the highest sequence."""
+        return self.call(self._keep, list(sets), list(events), list(memos))
+
+    def _keep(self, sets: list[ReadingSet], events: list[Event], memos: list[Memo]) -> int:
+        self.head = self.journal.append(sets, (), events, memos)
+        self.commits += 1
+        self.sets_committed += len(sets)
+        self._on_commit(self.head)
+        return self.head
 
     def call(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
         """Runs `function(*arguments)` in the writer's thread, where the journal may be written."""
@@ -343,50 +369,3 @@ class Writer:
         log.error("journal_put_aside reason=%r", self.journal.salvaged)
         self.note(self._event("journal-aside", self.journal.salvaged))
         self.on_new_epoch()
-
-
-class Ballast:
-    """Space kept back on the disk, given up when it is full."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self._path = path
-        self._size = size
-        self._is_kept = False  # told once, not at each attempt
-
-    def fill(self) -> None:
-        """Takes the space, if there is twice as much."""
-        if not self._size or self._is_there() or self._free() < 2 * self._size:
-            return
-        try:
-            with self._path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size)
-        except OSError as error:
-            log.warning("ballast_refused reason=%r", error.strerror)
-            self.release()
-
-    def release(self) -> None:
-        """Gives the space back, unless the disk refuses even that."""
-        try:
-            self._path.unlink(missing_ok=True)
-            self._is_kept = False
-        except OSError as error:
-            if not self._is_kept:
-                log.warning("ballast_kept reason=%r", error.strerror)
-            self._is_kept = True
-
-    def room(self) -> bool:
-        """Whether readings may take space: the ballast lies there, or as much is free besides."""
-        return not self._size or self._is_there() or self._free() > self._size
-
-    def _is_there(self) -> bool:
-        try:
-            return self._path.exists()
-        except OSError:
-            return False
-
-    def _free(self) -> int:
-        try:
-            disk = os.statvfs(self._path.parent)
-        except OSError:
-            return 0
-        return disk.f_bavail * disk.f_frsize

@@ -97,6 +97,7 @@ class Line:
         self.transcript: list[tuple[str, int, bytes]] = []
         self.recording: list[tuple[str, int, bytes]] | None = None  # gathers transcripts while set
         self.may_send: Callable[[], bool] | None = None  # asked right before a request, while set
+        self.round_trip_ms = 0  # what the last exchange took
         self.is_open = False
         self._is_stale = False  # open with other characters than the next exchange needs
         self._port = port
@@ -220,7 +221,8 @@ class Line:
         try:
             self._listen(conversation, request)
         finally:
-            self.counters.busy_ms += round((self._now() - self._started_at) * 1000)
+            self.round_trip_ms = round((self._now() - self._started_at) * 1000)
+            self.counters.busy_ms += self.round_trip_ms
             if self.recording is not None:
                 self.recording.extend(self.transcript)
 

@@ -35,8 +35,11 @@ __all__ = [
     "RULES",
     "Settings",
     "check_settings",
+    "check_tables",
     "load_settings",
     "meter_address",
+    "parse",
+    "read_text",
     "wire_of",
 ]
 
@@ -58,23 +61,48 @@ class Settings(NamedTuple):
 
 def load_settings(path: Path) -> Settings:
     """Reads and checks edge.toml; SettingError with one sentence when anything in it is wrong."""
+    return check_settings(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """The file's text; SettingError when there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise SettingError(f"{path}: is not TOML: {error}") from error
-    return check_settings(path, text)
+
+
+def parse(path: Path | str, text: str) -> dict[str, Any]:
+    """The tables that `text` holds, not checked; SettingError names `path`."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise SettingError(f"{path}: is not TOML: it is nested too deep") from None
+    except ValueError as error:  # a number of too many digits is not a TOMLDecodeError
+        raise SettingError(f"{path}: is not TOML: {error}") from error
 
 
 def check_settings(path: Path, text: str) -> Settings:
-    """The settings that `text` holds, as if it stood in the file `path`."""
+    """The settings that `text` holds, as if it stood in the local file `path`."""
+    settings = check_tables(path, parse(path, text))
+    if settings.collect["correct_meter_clocks"]:
+        # Whoever can edit the file must not be able to move the clocks that bills go by.
+        raise SettingError(
+            f"{path}: [collect]: correct_meter_clocks = True is not allowed;"
+            " only a remote configuration, which is signed, may say true"
+        )
+    return settings
+
+
+def check_tables(path: Path, tables: dict[str, Any], name: str = "") -> Settings:
+    """The settings of parsed tables; SettingError with one sentence, which calls them `name` or
+    the path."""
     try:
-        return _check(path, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{path}: is not TOML: {error}") from error
+        return _check(path, tables)
     except SettingError as error:
-        raise SettingError(f"{path}: {error}") from None
+        raise SettingError(f"{name or path}: {error}") from None
 
 
 def _check(path: Path, table: dict[str, Any]) -> Settings:

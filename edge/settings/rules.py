@@ -18,6 +18,9 @@ MODBUS_TCP = "modbus-tcp"
 CJT188 = "cjt188"  # water, gas and heat meters
 PROTOCOLS = (DLT645, MODBUS, MODBUS_TCP, CJT188)
 TCP_PORT = "socket://"
+RFC2217_PORT = "rfc2217://"
+PORT_SIZE_MAX = 255  # characters
+_PORT_TEXT = "a device's path, socket://host:port or rfc2217://host:port"
 _NAME = "1 to 32 of a-z, 0-9 and -, not starting with -"
 METERS_MAX = 1024
 LINES_MAX = 32
@@ -38,6 +41,14 @@ def is_meter_id(value: str) -> bool:
     )
 
 
+def is_port(value: str) -> bool:
+    """Whether a text may name a line's port. The serial library knows more schemes, and one of them
+    writes to a file that the URL names."""
+    return 0 < len(value) <= PORT_SIZE_MAX and (
+        "://" not in value or value.startswith((TCP_PORT, RFC2217_PORT))
+    )
+
+
 def is_quantity(value: str) -> bool:
     """Whether a text is an OBIS code, or a DL/T 645 identifier of 8 hex digits, or 4 of 1997."""
     try:
@@ -54,6 +65,7 @@ GATEWAY_RULES = (
     text("identity_dir", REQUIRED, "folder made by `busbar-provision init`"),
     choice("log", ("debug", "info", "warning"), "info", "how much is logged"),
     flag("allow_over_budget", False, "run a schedule that a line has no time for"),
+    flag("remote_mqtt", False, "a remote configuration may change [mqtt] too"),
 )
 MQTT_RULES = (
     text("host", REQUIRED, "the broker"),
@@ -105,6 +117,8 @@ COLLECT_RULES = (
           "between two looks at a meter's event counts (s); 0 for never"),
     whole("clock_period_s", 0, 604_800, 21_600,
           "between two looks at a meter's clock (s); 0 for never"),
+    flag("correct_meter_clocks", False,
+         "set meters' clocks that are off; only a remote configuration may say true"),
 )  # fmt: skip
 LOCAL_RULES = (
     whole("metrics_port", 0, 65_535, 0, "Prometheus metrics on 127.0.0.1; 0 for none"),
@@ -141,7 +155,7 @@ _LINE_WIRE = _wire_rules(
 )
 LINE_RULES = (
     matching("id", is_name, _NAME, REQUIRED, "name of the line"),
-    text("port", REQUIRED, "/dev/…, socket://host:port or rfc2217://host:port"),
+    matching("port", is_port, _PORT_TEXT, REQUIRED, "where it is plugged in"),
     *_LINE_WIRE,
 )
 _PERIOD_RULES = (

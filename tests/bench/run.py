@@ -12,12 +12,26 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import codec, gateway, ingest, line, modbus, pacing, power, sim
+from tests.bench import (
+    codec,
+    drain,
+    gateway,
+    ingest,
+    line,
+    lines64,
+    modbus,
+    order_latency,
+    pacing,
+    power,
+    sim,
+    soak,
+)
 
 
 class Limit(NamedTuple):
@@ -27,7 +41,8 @@ class Limit(NamedTuple):
     at_least: bool
 
 
-PARTS: dict[str, Callable[[], Iterator[tuple[str, float, str]]]] = {
+Measure = Callable[[], Iterator[tuple[str, float, str]]]
+PARTS: dict[str, Measure] = {
     "pacing": pacing.measure,
     "line": line.measure,
     "decode": codec.measure_decode,
@@ -38,6 +53,10 @@ PARTS: dict[str, Callable[[], Iterator[tuple[str, float, str]]]] = {
     "power": power.measure,
     "sim": sim.measure,
     "ingest": ingest.measure,
+    "drain": drain.measure,
+    "lines64": lines64.measure,
+    "orders": order_latency.measure,
+    "soak": soak.measure,
 }
 LIMITS = {
     "line_efficiency_2400": Limit(0.97, True),
@@ -51,6 +70,13 @@ LIMITS = {
     "gateway_cpu_per_reading": Limit(150, False),
     "gateway_disk_per_reading": Limit(150, False),
     "ingest_speed_over_executemany": Limit(0.5, True),
+    "drain_seven_days": Limit(60, False),
+    "drain_live_delay_max": Limit(5, False),
+    "lines64_efficiency_worst": Limit(0.97, True),
+    "lines64_gateway_cpu": Limit(10, False),
+    "lines64_gateway_resident": Limit(80, False),
+    "order_overhead_p99": Limit(50, False),
+    "soak_memory_slope": Limit(1.0, False),
     "power_cut_rows_lost_full": Limit(0, False),
     "sim_faults_covered": Limit(1.0, True),
     "sim_seconds_per_second": Limit(100, True),
@@ -61,9 +87,18 @@ def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--only", choices=tuple(PARTS), help="measure one part")
-    only = parser.parse_args().only
+    parser.add_argument(
+        "--soak",
+        type=_seconds,
+        default=soak.SECONDS_DEFAULT,
+        metavar="SECONDS",
+        help=f"how long the soak takes; default: {soak.SECONDS_DEFAULT}",
+    )
+    arguments = parser.parse_args()
+    only = arguments.only
+    parts: dict[str, Measure] = {**PARTS, "soak": partial(soak.measure, arguments.soak)}
     all_hold = True
-    for part, measure in PARTS.items():
+    for part, measure in parts.items():
         if only not in (None, part):
             continue
         for figure, value, unit in measure():
@@ -72,6 +107,15 @@ def main() -> int:
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
             sys.stdout.flush()
     return 0 if all_hold else 1
+
+
+def _seconds(text: str) -> int:
+    """A whole number; argparse turns the error into a sentence."""
+    if not text.isdecimal() or not soak.SECONDS_MIN <= int(text) <= soak.SECONDS_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; a whole number from {soak.SECONDS_MIN} to {soak.SECONDS_MAX}"
+        )
+    return int(text)
 
 
 def _row(figure: str, value: float, unit: str) -> dict[str, object]:

@@ -195,7 +195,7 @@ class FakePort:
         if self._coming and self._coming[0][0] <= now + timeout_s:
             self._clock.advance(max(self._coming[0][0] - now, 0) * 1000)
         else:
-            self._clock.advance(timeout_s * 1000)
+            self._clock.advance(max(timeout_s * 1000, 0.002) if timeout_s else 0)
             return b""
         data = b""
         now = self._clock.monotonic()

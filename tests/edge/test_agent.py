@@ -91,7 +91,7 @@ def test_an_agent_starts_tells_its_status_and_stops(tmp_path: Path, head_end: He
     assert snapshot["journal"]["trouble"] == ""
     assert [one["meter"] for one in snapshot["meters"]] == [METER_ID]
     assert not (tmp_path / "state" / "status.sock").exists()
-    agent._status._thread.join(10)
+    agent._face._socket._thread.join(10)
     assert set(threading.enumerate()) <= threads
     again = Agent(load_settings(config_of(tmp_path)), SystemClock())
     again._journal.open()
@@ -108,8 +108,7 @@ def test_stored_orders_are_settled_before_new_ones_can_come(
     started: list[str] = []
     start_writer = agent._writer.start
     monkeypatch.setattr(agent._writer, "start", lambda: (start_writer(), started.append("_writer")))
-    for name in ("_session", "_status"):
-        part = getattr(agent, name)
+    for name, part in (("_session", agent._session), ("_status", agent._face._socket)):
         monkeypatch.setattr(part, "start", lambda name=name: started.append(name))
     monkeypatch.setattr(agent._inbox, "resume", lambda: started.append("resume"))
     for worker in agent._workers.values():

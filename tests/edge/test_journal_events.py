@@ -188,11 +188,11 @@ def test_what_the_head_end_asks_for_again_is_unacknowledged(journal: Journal) ->
     journal.append([make_set(n) for n in range(1, 21)])
     journal.acknowledge(20, [])
     journal.purge(UTC_MS + 6_000, 1.0)
-    assert list(journal.reopen(1, 10)) == [(1, 5), (11, 20)]
+    assert list(journal.reopen([(1, 10)])) == [(1, 5), (11, 20)]
     assert list(journal.acknowledged()) == [(1, 5), (11, 20)]
-    assert list(journal.reopen(15, 999)) == [(1, 5), (11, 14)]
+    assert list(journal.reopen([(15, 999)])) == [(1, 5), (11, 14)]
     assert list(journal.acknowledge(20, [])) == [(1, 20)]
-    assert list(journal.reopen(9, 3)) == [(1, 20)]
+    assert list(journal.reopen([(9, 3)])) == [(1, 20)]
 
 
 def test_only_what_was_read_live_is_re_timed(journal: Journal) -> None:

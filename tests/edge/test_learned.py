@@ -326,5 +326,5 @@ def test_the_agent_keeps_holes_in_its_state_folder(tmp_path: Path, clock: FakeCl
     os.close(agent._lock)
     driver = agent._workers["lan"].watches["m-1"].driver
     assert isinstance(driver, ModbusDriver)
-    assert driver._plan.missing == (register,)
+    assert driver._groups[""].plan.missing == (register,)
     assert driver.unsupported == {register.name}

@@ -649,3 +649,22 @@ def test_meters_of_one_line_may_talk_differently() -> None:
     opened = [what for what, _, _ in bench.port.trace if what in ("open", "close")]
     assert opened == ["open", *["close", "open"] * len(configured)]
     assert {one.meter_id for one in bench.sets} == {"m-0", "m-1"}
+
+
+def test_a_sweep_during_which_utc_is_put_right_has_the_right_time_and_no_slot() -> None:
+    """It was begun at a time that was wrong, and its slot named by it."""
+    bench = Bench(1, quantities=4)
+    bench.clock.set_utc(UTC_MS - DAY_MS)
+    begun = bench.clock.boot_ms()
+    writes = bench.port.write
+
+    def write(data: bytes) -> None:
+        writes(data)
+        if len(bench.port.written()) == 2:
+            bench.clock.set_utc(bench.clock.utc_ms() + DAY_MS)
+
+    bench.port.write = write  # type: ignore[method-assign]
+    bench.worker.turn()
+    (one,) = bench.sets
+    assert bench.slots == [None]
+    assert (one.boot_at, one.read_at) == (begun, UTC_MS)

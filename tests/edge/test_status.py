@@ -5,14 +5,17 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.__main__ import main
-from edge.status import SOCKET_NAME, NotRunningError, StatusServer, ask
+from edge.local.lines import STATUS
+from edge.local.peers import Peers
+from edge.local.server import Answers, LocalServer
+from edge.status import SOCKET_NAME, NotRunningError, ask
 from edge.table import render
 from tests.edge.fakes import UTC_MS
 from tests.edge.test_settings import GOOD, write_config
@@ -112,23 +115,32 @@ SNAPSHOT: dict[str, Any] = {
 }
 
 
+def serve(folder: Path, snapshot: Callable[[], dict[str, Any]]) -> LocalServer:
+    """A server that knows one request."""
+
+    def status(_: dict[str, Any]) -> Answers:
+        yield snapshot()
+
+    return LocalServer(folder, {STATUS: status}, Peers(None, folder / "edge.toml"))
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[StatusServer]:
+def server(tmp_path: Path) -> Iterator[LocalServer]:
     """One that answers with SNAPSHOT."""
     (tmp_path / "state").mkdir()
-    one = StatusServer(tmp_path / "state", lambda: SNAPSHOT)
+    one = serve(tmp_path / "state", lambda: SNAPSHOT)
     one.start()
     yield one
     one.stop()
 
 
-def test_everyone_who_asks_gets_one_json_object(tmp_path: Path, server: StatusServer) -> None:
+def test_everyone_who_asks_gets_one_json_object(tmp_path: Path, server: LocalServer) -> None:
     """Again and again."""
     for _ in range(5):
         assert ask(tmp_path / "state") == SNAPSHOT
 
 
-def test_the_socket_is_for_its_owner_only(tmp_path: Path, server: StatusServer) -> None:
+def test_the_socket_is_for_its_owner_only(tmp_path: Path, server: LocalServer) -> None:
     """Readings are nobody else's business; the umask of the agent is left as it was."""
     path = tmp_path / "state" / SOCKET_NAME
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -146,7 +158,7 @@ def test_a_socket_that_a_crash_left_is_replaced(tmp_path: Path) -> None:
     assert path.exists()
     with pytest.raises(NotRunningError):
         ask(tmp_path)
-    server = StatusServer(tmp_path, lambda: {"fresh": True})
+    server = serve(tmp_path, lambda: {"fresh": True})
     server.start()
     assert ask(tmp_path) == {"fresh": True}
     server.stop()
@@ -157,12 +169,12 @@ def test_a_socket_that_a_crash_left_is_replaced(tmp_path: Path) -> None:
 
 def test_a_stopped_server_ends_its_thread(tmp_path: Path) -> None:
     """Also one that was never started."""
-    server = StatusServer(tmp_path, dict)
+    server = serve(tmp_path, dict)
     server.start()
     server.stop()
     server._thread.join(10)
     assert not server._thread.is_alive()
-    StatusServer(tmp_path, dict).stop()
+    serve(tmp_path, dict).stop()
 
 
 def test_a_fault_in_the_snapshot_ends_nothing(tmp_path: Path) -> None:
@@ -175,7 +187,7 @@ def test_a_fault_in_the_snapshot_ends_nothing(tmp_path: Path) -> None:
             raise answer
         return dict(answer)
 
-    server = StatusServer(tmp_path, snapshot)
+    server = serve(tmp_path, snapshot)
     server.start()
     with pytest.raises(NotRunningError, match="gave no answer"):
         ask(tmp_path)
@@ -183,7 +195,7 @@ def test_a_fault_in_the_snapshot_ends_nothing(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_an_asker_who_leaves_does_no_harm(tmp_path: Path, server: StatusServer) -> None:
+def test_an_asker_who_leaves_does_no_harm(tmp_path: Path, server: LocalServer) -> None:
     """The next one is answered."""
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as impatient:
@@ -194,7 +206,7 @@ def test_an_asker_who_leaves_does_no_harm(tmp_path: Path, server: StatusServer) 
 def test_a_large_snapshot_arrives_whole(tmp_path: Path) -> None:
     """A thousand meters are more than one read."""
     large = {"meters": ["x" * 1000] * 1000}
-    server = StatusServer(tmp_path, lambda: large)
+    server = serve(tmp_path, lambda: large)
     server.start()
     assert ask(tmp_path) == large
     server.stop()
@@ -234,7 +246,7 @@ def test_the_table_shows_trouble() -> None:
 
 
 def test_the_command_shows_a_table_or_json(
-    tmp_path: Path, server: StatusServer, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, server: LocalServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 0."""
     config = write_config(tmp_path, GOOD)
@@ -257,7 +269,7 @@ def test_the_command_says_that_no_agent_runs(
     assert not (tmp_path / "state").exists()
 
 
-def test_the_server_answers_one_after_the_other(tmp_path: Path, server: StatusServer) -> None:
+def test_the_server_answers_one_after_the_other(tmp_path: Path, server: LocalServer) -> None:
     """Many askers at once all get their answer."""
     answers: list[object] = []
     askers = [

@@ -27,7 +27,7 @@ from tests.sim.scheduler import Killed, Process
 SECTOR = 512
 FREE_BYTES = 1 << 30
 _WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT")
-_LEFT_BEHIND = ("-shm", "lock", ".sock")
+_LEFT_BEHIND = ("-shm", "/lock", ".sock")
 _SYNCHRONOUS_FULL = 2
 Files = dict[str, bytes]
 
@@ -81,7 +81,7 @@ class Disk:
         self._generation += 1
         self.folder.mkdir()
         for path in sorted(before.iterdir()):
-            if path.is_file() and not path.name.endswith(_LEFT_BEHIND):
+            if path.is_file() and not str(path).endswith(_LEFT_BEHIND):
                 shutil.copyfile(path, self.folder / path.name)
 
     def sweep(self) -> None:

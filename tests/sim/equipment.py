@@ -137,7 +137,7 @@ def draw_gateway(chance: random.Random, number: int, lines_max: int) -> Gateway:
             "window": chance.choice((2, 4, 8)),
             "ack_timeout_ms": chance.choice((2_000, 5_000, 15_000)),
         },
-        drift_ppm=chance.choice((chance.randint(-150, 150), -500, 500)),
+        drift_ppm=chance.choice((chance.randint(-100, 100), -150, 150)),
         boots_unsynced=chance.random() < 0.4,
     )
 

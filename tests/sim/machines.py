@@ -200,6 +200,7 @@ class GatewayMachine(Machine):
                 "tenant": TENANT,
                 "state_dir": str(self.disk.folder),
                 "identity_dir": str(self._identity),
+                "allow_over_budget": True,
             },
             "mqtt": {"host": "broker", "tls": False, "reconnect_s_max": 30},
             "journal": plan.journal,

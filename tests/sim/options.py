@@ -41,6 +41,7 @@ FAULTS = {  # name -> how likely against the others
     "meters_mixed_up": 3,
     "meter_silent": 3,
 }
+OF_EACH_DAY = ("gateway_killed", "clock_day_forward", "clock_day_back", "meter_silent")
 DAY_S, DAY_METERS, DAY_LINES, DAY_STRIKES = 86_400, 20, 2, 60
 
 
@@ -162,7 +163,11 @@ def draw_day(seed: int) -> Options:
     names, weights = tuple(FAULTS), tuple(FAULTS.values())
     strikes = [
         Strike(chance.randrange(60, DAY_S - 600), name, chance.random())
-        for name in chance.choices(names, weights, k=DAY_STRIKES)
+        for name in chance.choices(names, weights, k=DAY_STRIKES) + list(OF_EACH_DAY)
+    ]
+    strikes += [
+        Strike(chance.randrange(60, DAY_S // 2), name, size)
+        for name, size in (("broker_away", 1.0), ("broker_away", 0.3), ("meter_dead", 0.8))
     ]
     return draw(seed)._replace(
         chaos_s=DAY_S,

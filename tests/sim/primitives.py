@@ -1,6 +1,7 @@
 """What stands in for `threading`, `queue` and `Future` in the product's modules: the same names,
 the same meaning, on virtual time."""
 
+import contextlib
 import queue
 from collections import deque
 from collections.abc import Callable
@@ -197,6 +198,22 @@ class Future:
         self._result: Any = None
         self._error: Exception | None = None
         self._is_done = False
+        self._callbacks: list[Callable[[Any], None]] = []
+
+    def done(self) -> bool:
+        """Whether it has a result, or an error."""
+        return self._is_done
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        if self._is_done:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        with contextlib.suppress(Exception):
+            self.result(timeout)
+        return self._error
 
     def set_result(self, result: Any) -> None:
         self._result = result
@@ -218,6 +235,8 @@ class Future:
     def _finish(self) -> None:
         self._is_done = True
         self._waiters.wake()
+        for callback in self._callbacks:
+            callback(self)
 
 
 def threading_of(scheduler: Scheduler) -> SimpleNamespace:

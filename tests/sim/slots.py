@@ -9,18 +9,26 @@ import re
 from collections import defaultdict
 
 from edge.agent import Agent
-from edge.collect.schedule import Task
+from edge.collect.schedule import JUMP_MS, Task
 from protocols.events import Event
 from tests.sim.rows import BrokenError
 
 _MISSED = re.compile(r"(\S+): (\d+) slots from (\d+) to (\d+) ms UTC: ")
-_NEW_TIME = ("clock-step", "clock-synced", "journal-aside")
+_MOVED = re.compile(r"UTC moved by ([+-][\d.]+) s")
+
+
+def _voids(event: Event) -> bool:
+    """Whether what slots were called before counts no longer."""
+    moved = _MOVED.search(event.detail) if event.kind in ("clock-step", "clock-synced") else None
+    is_other_time = moved is not None and abs(float(moved[1])) * 1000 > JUMP_MS
+    return is_other_time or event.kind == "journal-aside"
 
 
 class Slots:
     """Of one gateway."""
 
     def __init__(self) -> None:
+        self.accounted_for = 0
         self._tasks: dict[str, Task] = {}
         self._stored: dict[str, set[int]] = defaultdict(set)
         self._missed: dict[str, set[int]] = defaultdict(set)
@@ -31,16 +39,18 @@ class Slots:
             self._tasks |= worker.schedule.tasks
 
     def forget(self) -> None:
-        """The journal was damaged, or its clock was wrong."""
+        """The journal was damaged, or its clock was wrong: up to here all must be accounted for."""
+        self.accounted_for += self.check_end()
         self._stored.clear()
         self._missed.clear()
 
     def committed(self, slots: list[tuple[str, int]], events: list[Event]) -> None:
         """One transaction of the journal."""
+        if any(_voids(event) for event in events):
+            self.forget()  # and what comes with it may be named by the old time
+            return
         for event in events:
-            if event.kind in _NEW_TIME:
-                self.forget()
-            elif event.kind == "slots-missed":
+            if event.kind == "slots-missed":
                 self._note_missed(event.detail)
         for task, slot in slots:
             if slot in self._stored[task]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STEPS_MAX = 40  # until a machine that is to crash does
 CRASH_IN_COMMIT = 0.6
+HOURS_AWAY_MAX, HOURS_DEAD_MAX = 6, 12  # of the broker and of a meter, in the worlds of a day
 CRASH_IN_ORDER, CUT_AT_ORDER, CRASH_WHILE_FULL = 0.15, 0.25, 0.6
 # How late an answer may be, in ms. A DL/T 645 answer names its quantity, and may be of an earlier
 # sweep; a Modbus RTU answer names nothing, so the driver waits LATE_ANSWER_S after a silence, and
@@ -56,7 +57,8 @@ class Strikes:
             "gateway_link_half_open": lambda size: self._cut(self._gateway().link, False),
             "head_end_link_cut": lambda size: self._cut(world.head_end.link, True),
             "head_end_link_half_open": lambda size: self._cut(world.head_end.link, False),
-            "broker_down": self._stop_broker,
+            "broker_down": lambda size: self._stop_broker(2 + 40 * size),
+            "broker_away": lambda size: self._stop_broker(HOURS_AWAY_MAX * 3_600 * size),
             "broker_forgets": lambda size: world.broker.forget(),
             "storm": lambda size: self._weather(storm(self._chance), size),
             "messages_delayed": lambda size: self._change_weather(
@@ -80,7 +82,8 @@ class Strikes:
             "meter_faults": self._spoil_many,
             "answers_late": lambda size: self._spoil_answers(size, "late"),
             "meters_mixed_up": self._mix_up,
-            "meter_silent": self._silence,
+            "meter_silent": lambda size: self._silence(10 + 100 * size),
+            "meter_dead": lambda size: self._silence(HOURS_DEAD_MAX * 3_600 * size),
         }
 
     def strike(self, one: Strike) -> None:
@@ -172,7 +175,7 @@ class Strikes:
         if link is not None:
             link.cut(is_seen)
 
-    def _stop_broker(self, size: float) -> None:
+    def _stop_broker(self, lasts_s: float) -> None:
         world = self._world
         world.broker.is_up = False
         for machine in (*world.gateways.values(), world.head_end):
@@ -181,7 +184,7 @@ class Strikes:
         def undo() -> None:
             world.broker.is_up = True
 
-        self._later(2 + 40 * size, undo)
+        self._later(lasts_s, undo)
 
     def _change_weather(self, size: float, **changes: int) -> None:
         self._weather(self._world.broker.weather._replace(**changes), size)
@@ -259,7 +262,7 @@ class Strikes:
 
         self._later(5 + 40 * size, undo)
 
-    def _silence(self, size: float) -> None:
+    def _silence(self, lasts_s: float) -> None:
         bus = self._bus()
         if not bus.stations:
             return
@@ -269,7 +272,7 @@ class Strikes:
         def undo() -> None:
             bus.faults = [one for one in bus.faults if one is not rule]
 
-        self._later(10 + 100 * size, undo)
+        self._later(lasts_s, undo)
 
 
 def _late_ms(station: Station, bus: Bus) -> tuple[int, ...]:

@@ -269,7 +269,7 @@ class GatewayWitness:
 
     def check_end(self) -> None:
         """Both sides agree in every column, no energy fell."""
-        self._marks["slot_accounted_for"] += self.slots.check_end()
+        self._marks["slot_accounted_for"] += self.slots.accounted_for + self.slots.check_end()
         for key, row in self._journal_rows().items():
             theirs = self.stored.get(key)
             if theirs is not None and theirs != row:
