@@ -24,6 +24,7 @@ import edge.clock
 import edge.clock_file
 import edge.collect.poller
 import edge.events
+import edge.face
 import edge.journal.ballast
 import edge.journal.folder
 import edge.journal.highwater
@@ -31,6 +32,7 @@ import edge.journal.levels
 import edge.journal.store
 import edge.journal.writer
 import edge.meters.learned
+import edge.remote_config
 import edge.sync.connecting
 import edge.sync.sender
 import edge.sync.session
@@ -50,9 +52,16 @@ _THREADING = (
     edge.events,
     edge.journal.writer,
     edge.meters.learned,
+    edge.remote_config,
     edge.sync.session,
 )
-_QUEUES = (cloud.ingest.mailbox, edge.collect.poller, edge.sync.session, edge.sync.transport)
+_QUEUES = (
+    cloud.ingest.mailbox,
+    edge.collect.poller,
+    edge.remote_config,
+    edge.sync.session,
+    edge.sync.transport,
+)
 _GATEWAY_OS = (
     edge.clock_file,
     edge.journal.ballast,
@@ -120,7 +129,7 @@ def worlds_place(
         (edge.agent, "time", time),
         (edge.agent, "SerialPort", lambda *settings: here().make_port(*settings)),
         (edge.sync.connecting, "Transport", lambda *parts: here().make_transport(*parts)),
-        (edge.agent, "LocalServer", _NoStatus),
+        (edge.face, "LocalServer", _NoStatus),
         (edge.sync.sender, "seal", counters.watch_seal(edge.sync.sender.seal)),
         (cloud.identity.sealing, "seal", counters.watch_seal(cloud.identity.sealing.seal)),
         (

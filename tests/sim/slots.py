@@ -57,6 +57,16 @@ class Slots:
                 raise BrokenError(f"the slot {slot} of {task} is stored twice")
             self._stored[task].add(slot)
 
+    def survived(self, meters: set[str], last: dict[str, int], told: list[Event]) -> None:
+        """A commit that a crash cut is whole all the same: the last slots of these meters, and what
+        was told with them, are in the journal."""
+        for name, slot in last.items():
+            if name in self._tasks and self._tasks[name].meter_id in meters:
+                self._stored[name].add(slot)
+        for event in told:
+            if event.kind == "slots-missed":
+                self._note_missed(event.detail)
+
     def _note_missed(self, detail: str) -> None:
         found = _MISSED.match(detail)
         if found is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from edge.agent import Agent
 from edge.journal.ranges import Ranges
+from edge.journal.store import SLOT
 from protocols.events import Event
 from protocols.readings import ReadingSet, TimeQuality
 from tests.sim.bounds import check_gateway
@@ -102,10 +103,15 @@ class GatewayWitness:
                 raise BrokenError(f"sequence {key[1]} holds another reading set than before")
             if key not in rows and key not in self.stored:
                 raise BrokenError(f"the committed sequence {key[1]} is lost")
-        for key, row in rows.items():
-            if key not in self.committed:
-                self._marks["commit_survived_its_cut"] += 1
-                self._commit(key, row)
+        survived = [(key, row) for key, row in rows.items() if key not in self.committed]
+        for key, row in survived:
+            self._marks["commit_survived_its_cut"] += 1
+            self._commit(key, row)
+        if survived:
+            reader = agent._session._reader
+            meters = {row.identity[0] for _, row in survived}
+            told = [event for _, event in reader.events_between(None, 0, 1 << 60)]
+            self.slots.survived(meters, reader.memos(SLOT), told)
         self._note("journal_checked", len(rows), agent._writer.head)
 
     def stopped(self, agent: Agent) -> None:
