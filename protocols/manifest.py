@@ -12,7 +12,7 @@ MicroPython's build runs this file on CPython, in its own folder, and brings `me
 
 import os
 
-APART = ("envelope", "manifest.py", "messages.py", "topics.py")
+APART = ("envelope", "events.py", "manifest.py", "messages.py", "topics.py")
 
 
 def meter_part() -> list[str]:

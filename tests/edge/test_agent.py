@@ -114,6 +114,8 @@ def test_stored_orders_are_settled_before_new_ones_can_come(
     for worker in agent._workers.values():
         monkeypatch.setattr(worker, "start", lambda _: started.append("line"))
     agent.start()
+    agent._remote_config.stop()
+    agent._face._health.stop()
     agent._writer.stop()
     unlock(agent)
     assert started.index("_writer") < started.index("resume") < started.index("_session")
