@@ -12,7 +12,7 @@ from tests.sim.planted import PLANTED, ROOT, find
 from tests.sim.run import run_seed
 from tests.sim.world import Outcome
 
-SEED = 4
+SEED = 0
 QUICK = (
     "outbox emptied by the broker's word",
     "unit not compared",
