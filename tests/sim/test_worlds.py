@@ -13,6 +13,7 @@ from tests.sim.world import Outcome, run_world
 FRESH = int(os.environ.get("BUSBAR_SIM_SEEDS", "50"))
 JOBS = min(os.cpu_count() or 1, 4)
 FIXED = (0, 3, 7, 10, 46)
+pytestmark = pytest.mark.timeout(900)  # many worlds, on a machine that others use too
 PER_PERIOD_MIN = 0.5  # of a day's slots that are read and stored, in spite of its faults
 
 
