@@ -31,7 +31,9 @@ import edge.journal.highwater
 import edge.journal.levels
 import edge.journal.store
 import edge.journal.writer
+import edge.lines
 import edge.meters.learned
+import edge.reload
 import edge.remote_config
 import edge.sync.connecting
 import edge.sync.sender
@@ -51,7 +53,9 @@ _THREADING = (
     edge.collect.poller,
     edge.events,
     edge.journal.writer,
+    edge.lines,
     edge.meters.learned,
+    edge.reload,
     edge.remote_config,
     edge.sync.session,
 )
