@@ -76,11 +76,16 @@ def build_history(
 
 
 def _waking(writer: Writer, worker: LineWorker) -> Keep:
-    """Has it stored, and the line go on as soon as it is."""
+    """Has it stored, and the line go on as soon as it is. A disk that refuses wakes nobody: the
+    line would try again at once, for ever."""
+
+    def go_on(done: Any) -> None:
+        if done.exception() is None:
+            worker.wake()
 
     def keep(sets: Any = (), events: Any = (), memos: Any = ()) -> Any:
         future = writer.keep(sets, events, memos)
-        future.add_done_callback(lambda _: worker.wake())
+        future.add_done_callback(go_on)
         return future
 
     return keep
