@@ -31,7 +31,7 @@ from tests.sim.truth import Truth
 from tests.sim.witness import GatewayWitness
 
 LIVENESS_S = 900  # virtual seconds within which all must be well again
-DRIFT_PPM = 200  # from here on an oscillator is a bad one
+DRIFT_PPM = 150  # from here on an oscillator is a bad one
 _LOOK_S = 5
 _FINAL = "SELECT state, order_id FROM meter_order WHERE lower(hex(order_id)) = ?"
 _READINGS = "SELECT readings FROM receipt WHERE lower(hex(order_id)) = ? AND state = ?"
