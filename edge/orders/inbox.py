@@ -74,6 +74,7 @@ class Inbox:
 
     def resume(self) -> None:
         """After a start: goes on with what was taken up, and settles what is not known."""
+        self._high_water.settle()  # the first write of a copy costs most, and now no order waits
         states = (OrderState.VERIFIED, OrderState.SENT)
         for stored in self._call(self._journal.orders, states):
             order = Order.from_body(self._expand(stored.body))
@@ -114,6 +115,7 @@ class Inbox:
         left = claims.expires_at - (now or claims.issued_at + nonce_ages[claims.nonce])
         self.report(order, counter, OrderState.VERIFIED, "")
         self._start(order, counter, left)
+        self._high_water.settle()
 
     def work(self, reader: JournalReader, reopened: Callable[[Ranges], None]) -> None:
         """A portion of the backfill that is next, if one is."""

@@ -1,6 +1,7 @@
 """Orders: judged once, durable first, carried out at most once, and answered honestly."""
 
 import itertools
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,6 +204,22 @@ def test_an_order_is_durable_before_it_is_offered(gateway: Gateway) -> None:
     gateway.inbox._offer = offer
     gateway.take(5)
     assert found == [[(5, OrderState.VERIFIED)], 5]
+
+
+def test_the_marks_other_copy_does_not_keep_an_order_waiting(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One flush for the mark, then the line's queue, then the other copy; none is replaced, because
+    the start has seen to that."""
+    gateway.inbox.resume()
+    steps: list[str] = []
+    flush, offer = os.fdatasync, gateway.offer
+    monkeypatch.setattr(os, "fdatasync", lambda file: (steps.append("flush"), flush(file))[1])
+    gateway.inbox._offer = lambda meter, job: (steps.append("offer"), offer(meter, job))[1]
+    gateway.take(5)
+    assert steps == ["flush", "offer", "flush"]
+    copies = {path.read_bytes() for path in gateway.folder.glob("order-counter.?")}
+    assert len(copies) == 1
 
 
 def test_sent_is_durable_before_the_first_byte(gateway: Gateway) -> None:
@@ -661,11 +678,11 @@ def test_an_order_is_not_taken_up_when_its_mark_can_not_be_kept(
 ) -> None:
     """Without the mark nothing would stop a replay: fail closed."""
 
-    def refuse(path: Path, value: int) -> None:
+    def refuse(mark: HighWater, path: Path, value: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("edge.journal.highwater._write", refuse)
+        patch.setattr(HighWater, "_write", refuse)
         with pytest.raises(OSError, match="No space"):
             gateway.take()
     assert (gateway.jobs, gateway.stored_state()) == ([], "")

@@ -100,9 +100,9 @@ class Disk:
     def os_module(self) -> SimpleNamespace:
         """In the place of the module `os`."""
         names = {name: getattr(os, name) for name in dir(os) if not name.startswith("__")}
-        return SimpleNamespace(
-            **(names | {"fsync": self._fsync, "statvfs": self._statvfs, "urandom": self._urandom})
-        )
+        own = {"fsync": self._fsync, "fdatasync": self._fsync}
+        own |= {"statvfs": self._statvfs, "urandom": self._urandom}
+        return SimpleNamespace(**(names | own))
 
     def _urandom(self, size: int) -> bytes:
         return self._chance.randbytes(size)

@@ -21,7 +21,6 @@ from typing import Any
 
 from cloud.orders.desk import ReadRequest
 from cloud.store import sql
-from edge.journal.highwater import _read as read_mark
 from edge.meters.learned import Learned
 from protocols.errors import BusbarError, EnvelopeError
 from protocols.messages import ACK
@@ -92,7 +91,7 @@ class GatewayAct:
             self._check_trouble()
 
     def _tell_found(self) -> None:
-        journal, folder = self.node.journal, self.folder
+        journal = self.node.journal
         say("open", journal.epoch.hex(), journal.salvaged)
         say("integrity", journal._db.execute("PRAGMA integrity_check").fetchone()[0])
         reader = journal.reader()
@@ -103,8 +102,6 @@ class GatewayAct:
         orders = journal._db.execute("SELECT counter, state FROM order_inbox").fetchall()
         say("orders", dict(orders))
         say("mark", self.node.inbox.last_counter)
-        copies = [path for path in folder.glob("order-counter.?") if not read_mark(path)]
-        say("torn", [path.name for path in copies])
         say("hole", self.holes.holes[0][1] if self.holes.holes else 0)
 
     def _check_trouble(self) -> None:
@@ -312,7 +309,7 @@ def weaken(db: sqlite3.Connection, options: Options) -> None:
 def perform(act: str, folder: Path, seed: int, options: Options) -> int:
     """One life of one part, in a process that nobody else uses. The exit code."""
     if not options["fsync"]:
-        os.fsync = lambda descriptor: None
+        os.fsync = os.fdatasync = lambda descriptor: None
     try:
         ACTS[act](folder, random.Random(seed), options).work()
     except (OSError, sqlite3.Error, PowerlessError, BusbarError) as error:

@@ -93,9 +93,6 @@ class GatewayBook:
     def _hear_mark(self, value: int) -> list[str]:
         return [f"the mark fell from {self._marked} to {value}"] if value < self._marked else []
 
-    def _hear_torn(self, names: list[str]) -> list[str]:
-        return [f"{name} is torn" for name in names]
-
     def _hear_hole(self, value: int) -> list[str]:
         kept, self._holes = self._holes, {value}
         return [] if value in kept else [f"the learned holes say {value}, not one of {kept}"]
