@@ -3,6 +3,7 @@
 * The edition is set, or found: a meter that is silent to reads of 2007 is asked once as in 1997.
   The edition that answered holds until the agent starts again; while such a meter is silent, the
   other edition is tried now and then.
+* Energies by tariff are read in one block where the meter does it (`dlt645_blocks`).
 * What a meter says it does not have (ERR 02) is dropped until the agent starts again. A block that
   it refuses is asked for item by item from then on.
 * An error reply carries no identifier. After a silence it may be the late answer to the question
@@ -17,6 +18,7 @@ from typing import Any
 
 from edge.line.budget import Cost
 from edge.line.line import Line, NoAnswerError
+from edge.meters.dlt645_blocks import Blocks
 from edge.meters.dlt645_quantities import (
     EDITIONS,
     edition_of,
@@ -129,6 +131,7 @@ class Dlt645Driver:
             for edition in self._editions
         }
         self.edition = self._editions[0] if len(self._editions) == 1 else 0
+        self._blocks = Blocks()
         self._behind: dict[str, list[str]] = {}  # item of a refused block -> those behind it
         self._turnaround_ms = 0
         self._silent_sweeps = 0
@@ -143,13 +146,19 @@ class Dlt645Driver:
         return (yield from self._in_its_edition(line, lambda: self._read(line, obis, retries)))
 
     def costs(self, group: str = "") -> list[Cost]:
-        """One exchange per identifier."""
+        """One exchange per identifier, or per block that the meter has proven."""
         edition = self._asked_edition()
-        overhead = PREAMBLE_SIZE + OVERHEAD + _DI_SIZES[edition]
-        return [
-            Cost(overhead, overhead + sum(item.size for item in items_of(identifier_bytes(di), 0)))
-            for di in self._schedules[group, edition]
+        schedule = self._schedules[group, edition]
+        blocks = self._blocks.proven(schedule)
+        together = set(chain.from_iterable(blocks.values()))
+        sizes = [self._blocks.size(block) for block in blocks]
+        sizes += [
+            sum(item.size for item in items_of(identifier_bytes(di), 0))
+            for di in schedule
+            if di not in together
         ]
+        overhead = PREAMBLE_SIZE + OVERHEAD + _DI_SIZES[edition]
+        return [Cost(overhead, overhead + size) for size in sizes]
 
     def _asked_edition(self) -> int:
         return self.edition or self._editions[0]
@@ -201,16 +210,21 @@ class Dlt645Driver:
 
     def _sweep(self, line: Line, retries: int, group: str) -> Reads:
         readings: list[Reading] = []
-        schedule = self._schedules[group, self._asked_edition()]
-        waiting = deque(one for one in schedule if one not in self.unsupported)
+        scheduled = self._schedules[group, self._asked_edition()]
+        schedule = [one for one in scheduled if one not in self.unsupported]
+        blocks = self._blocks.proven(schedule)
+        together = set(chain.from_iterable(blocks.values()))
+        waiting = deque([*blocks, *(one for one in schedule if one not in together)])
         while waiting:
             di = waiting.popleft()
+            found: list[Reading] = []
             try:
-                readings.extend((yield from self._read_identifier(line, di, retries)))
+                found = yield from self._read_identifier(line, di, retries)
             except UnsupportedError:
                 self.counters.refusals += 1
-                gone, instead = self._drop(di, group)
-                waiting = deque([*instead, *(one for one in waiting if one not in gone)])
+                if di not in blocks:
+                    gone, instead = self._drop(di, group)
+                    waiting = deque([*instead, *(one for one in waiting if one not in gone)])
             except RefusedError:
                 self.counters.refusals += 1
             except ValueFormatError:
@@ -218,9 +232,33 @@ class Dlt645Driver:
             except NoAnswerError:
                 if not readings:
                     raise
-                break  # it fell silent on the way: what it said before still counts
+                return _first_of_each(readings)  # what it said before it fell silent still counts
+            if di in blocks:
+                found, missing = self._blocks.split(di, blocks[di], found)
+                waiting.extendleft(reversed(missing))
+            readings.extend(found)
+            yield
+        for block in self._blocks.untried(schedule):
+            yield from self._try_block(line, block, readings)
             yield
         return _first_of_each(readings)
+
+    def _try_block(
+        self, line: Line, block: str, readings: list[Reading]
+    ) -> Generator[None, None, None]:
+        """Asks for a block beside `readings`, which the meter has just given item by item."""
+        turnaround_ms = self._turnaround_ms
+        found: list[Reading] = []
+        self._blocks.note_trial(block)
+        try:
+            found = yield from self._read_identifier(line, block, 0)
+        except NoAnswerError:
+            self._turnaround_ms = turnaround_ms  # it may be silent to what it does not know
+            return
+        except (RefusedError, ValueFormatError):
+            pass  # no fault of either side: it is only asked whether it can
+        is_proven = self._blocks.judge(block, readings, found)
+        log.info("block_tried meter=%s block=%s proven=%s", self.meter_id, block, is_proven)
 
     def _drop(self, di: str, group: str) -> tuple[list[str], list[str]]:
         """The meter does not have it: (what goes with it, what is asked for in its place)."""

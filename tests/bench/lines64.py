@@ -21,8 +21,8 @@ LINES = 4
 METERS = 16  # of a line
 BAUD = 9600
 RESPONSE_DELAYS_MS = (20, 60, 100, 200)  # meters take turns; the standard allows 20 to 500
-PERIOD_S = 20  # a sweep of a line takes 23 s
-SETTLE_S = 30  # one sweep, in which editions and layouts are learned
+PERIOD_S = 10  # a sweep of a line takes 14 s
+SETTLE_S = 30  # one sweep, item by item, in which editions, layouts and blocks are learned
 WINDOW_S = 60
 
 
