@@ -7,10 +7,14 @@ from pathlib import Path
 from edge.journal.damage import JournalRefusedError
 
 PAGE_SIZE = 4096
+JOURNAL_SIZE_LIMIT = 4 * 1024 * 1024  # of SQLite's log, once it has been taken over
 # Each brings a file from the version of its place to the next one. A new file goes through all of
 # them, so that it is like one that was brought forward.
 _SCHEMAS = ("schema.sql", "schema-1.sql")
 VERSION = len(_SCHEMAS) - 1  # PRAGMA user_version
+ASIDE, REASON = "aside", "reason"  # memo: why the file before was put aside, until that is told
+_FRESH = "journal-new.db"  # a new file until it is whole
+_COMPANIONS = ("-wal", "-shm")
 _READ_SIZE = 1 << 20
 _Tables = dict[str, list[str]]
 
@@ -75,16 +79,38 @@ def read_through(path: Path) -> None:
             pass
 
 
-def put_aside(path: Path) -> Path:
-    """Gives the file, its log and its index a name that is free, and returns it."""
-    number = 1
-    while (aside := path.with_name(f"journal-damaged-{number}.db")).exists():
-        number += 1
-    for suffix in ("", "-wal", "-shm"):
+def begin_renewal(path: Path) -> Path:
+    """Where a new file is made before it takes the place of a damaged one; nothing is there."""
+    fresh = path.with_name(_FRESH)
+    for suffix in ("", *_COMPANIONS):
+        Path(str(fresh) + suffix).unlink(missing_ok=True)
+    return fresh
+
+
+def put_aside(path: Path) -> None:
+    """Gives the file, its log and its index a name that no other had. The file goes first: without
+    its log it would be a journal that has forgotten what it had committed. If a crash came between
+    them, the rest follows."""
+    highest = max(map(_number_of, path.parent.glob("journal-damaged-*.db")), default=0)
+    number = highest + 1 if path.exists() else highest
+    for suffix in ("", *_COMPANIONS):
         part = Path(str(path) + suffix)
         if part.exists():
-            part.rename(str(aside) + suffix)
-    return aside
+            part.replace(path.with_name(f"journal-damaged-{number}.db{suffix}"))
+
+
+def finish_renewal(path: Path) -> None:
+    """Gives the place of a file that was put aside to the new one, if that was still to be done."""
+    fresh = path.with_name(_FRESH)
+    if fresh.exists() and not (path.exists() and path.stat().st_size):
+        path.unlink(missing_ok=True)  # empty: made by a reader that came between
+        put_aside(path)
+        fresh.replace(path)
+
+
+def _number_of(aside: Path) -> int:
+    number = aside.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _texts(version: int) -> list[str]:

@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from edge.journal import events as event_rows
 from edge.journal import opening, readings, space
 from edge.journal import orders as order_rows
 from edge.journal.damage import JournalReplacedError, is_damage
-from edge.journal.opening import PAGE_SIZE
+from edge.journal.opening import ASIDE, JOURNAL_SIZE_LIMIT, PAGE_SIZE, REASON
 from edge.journal.orders import ORDERS_KEPT, StoredOrder
 from edge.journal.ranges import Ranges
 from edge.journal.reader import JournalReader, Row
@@ -38,7 +38,6 @@ FILE_NAME = "journal.db"
 COUNTER_BLOCK = 1024  # message counters reserved at a time, so that a crash can never reuse one
 PURGE_ROWS_MAX = 2_000  # per transaction, so that readings never wait long for a purge
 SLOT = "slot"  # scope of the memos that say which slot of a task was run last
-_JOURNAL_SIZE_LIMIT = 4 * 1024 * 1024
 _UNCLEAN, _CLEAN = 1, 0
 
 Memo = tuple[str, str, Any]  # scope, name, value
@@ -52,6 +51,7 @@ class Journal:
         self.path = folder / FILE_NAME
         self.epoch = b""
         self.salvaged = ""  # why the former file was put aside, if it was
+        self.untold_aside = ""  # the same, until an event of it is durable; also of a life before
         self.is_open = False
         self.pages_max = size_mb_max * 1024 * 1024 // PAGE_SIZE
         self._db: sqlite3.Connection = None  # type: ignore[assignment]
@@ -67,14 +67,12 @@ class Journal:
         damage = self._damage(suspect) and self._damage_again()
         if damage:
             self.salvaged = damage
-            self._disconnect()
-            aside = opening.put_aside(self.path)
-            self._open()
-            self._keep_memos(aside)
+            self._renew(damage)
         self._db.execute(f"PRAGMA max_page_count={self.pages_max}")
         self._set_mark("state", _UNCLEAN)
         self.epoch = self._mark("epoch")
         self._next_sequence = self.head() + 1
+        self.untold_aside = self.memos(ASIDE).get(REASON, "")
         self.is_open = True
 
     def resize(self, size_mb_max: int) -> None:
@@ -108,11 +106,15 @@ class Journal:
 
     def _open(self) -> None:
         self._disconnect()  # of an attempt that failed
-        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        opening.finish_renewal(self.path)
+        self._connect(self.path)
+
+    def _connect(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript(
             f"PRAGMA page_size={PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL;"
             "PRAGMA journal_mode=WAL;"
-            f"PRAGMA synchronous=FULL; PRAGMA journal_size_limit={_JOURNAL_SIZE_LIMIT};"
+            f"PRAGMA synchronous=FULL; PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT};"
             "PRAGMA wal_autocheckpoint=1000; PRAGMA busy_timeout=5000; PRAGMA foreign_keys=ON;"
             "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cache_size=-512;"
         )
@@ -121,7 +123,7 @@ class Journal:
             self._set_mark("epoch", os.urandom(EPOCH_SIZE))
             self._set_mark("state", _CLEAN)
             self._db.execute("COMMIT")
-        self.path.chmod(0o600)
+        path.chmod(0o600)
 
     def _damage(self, suspect: bool) -> str:
         """Opens the file; in words what is wrong with it, "" for nothing."""
@@ -155,11 +157,19 @@ class Journal:
         if self._db is not None:
             self._db.close()
 
-    def _keep_memos(self, aside: Path) -> None:
-        """What the gateway remembers over a restart outlives a damaged file where it can: a slot
-        that was run is not run again."""
+    def _renew(self, damage: str) -> None:
+        """Puts the file aside. The new one is whole before the old one goes, with what the gateway
+        remembers (a slot that was run is not run again) and has to tell: a disk that refuses, or a
+        crash, leaves one of the two."""
+        self._disconnect()
+        fresh = opening.begin_renewal(self.path)
+        self._connect(fresh)
         with self.transaction():
-            self._write_memos(memos_of(aside))
+            self._write_memos([*memos_of(self.path), (ASIDE, REASON, damage)])
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._disconnect()
+        opening.put_aside(self.path)
+        self._open()
 
     # ---- reading sets, events and what goes with them -------------------------------------------
 
@@ -358,9 +368,16 @@ class Journal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def transaction(self) -> "_Transaction":
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE … COMMIT, rolled back on any error."""
-        return _Transaction(self, self._db)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
 
     def _first(self) -> int:
         row = self._db.execute("SELECT coalesce(min(sequence), 1) FROM reading_set").fetchone()
@@ -380,21 +397,3 @@ class Journal:
 
     def _set_mark(self, name: str, value: object) -> None:
         self._db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?)", (name, value))
-
-
-class _Transaction:
-    def __init__(self, journal: Journal, db: sqlite3.Connection) -> None:
-        self._journal, self._db = journal, db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            try:
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._journal.roll_back()
-                raise
-        else:
-            self._journal.roll_back()

@@ -27,6 +27,7 @@ from edge.journal.damage import is_damage
 from edge.journal.events import stamped
 from edge.journal.held import Held, Slot
 from edge.journal.housekeeping import HOUSEKEEPING_MS, Housekeeping
+from edge.journal.opening import ASIDE, REASON
 from edge.journal.starting import open_patiently
 from edge.journal.store import Journal, Memo
 from protocols.envelope.events import decode_events, encode_events
@@ -39,6 +40,8 @@ CALLS_MAX = 1_000  # calls that wait; more means that the writer is stuck
 RETRY_MS = 2_000  # between attempts on a disk that refused
 RENEW_MS = 600_000  # between two journals put aside: a card that spoils all must not be filled
 _DAY_MS = 86_400_000
+_ASIDE_KIND = "journal-aside"
+_ASIDE_TOLD = ((ASIDE, REASON, ""),)
 _NO_ROOM = "the space that is left is kept for acknowledgements"
 
 Result = TypeVar("Result")
@@ -123,8 +126,8 @@ class Writer:
         """Opens the journal and starts the thread; JournalRefusedError when that can not be."""
         open_patiently(self.journal, self._ballast.release, self._clock.sleep)
         self.head = self.journal.head()
-        if self.journal.salvaged:
-            self.note(self._event("journal-aside", self.journal.salvaged))
+        if self.journal.untold_aside:
+            self.note(self._event(_ASIDE_KIND, self.journal.untold_aside))
         self._ballast.fill()
         self._thread.start()
 
@@ -269,7 +272,8 @@ class Writer:
         try:
             if not self._ballast.room() and not self._purge(0.0):
                 raise sqlite3.OperationalError(self.trouble or _NO_ROOM)
-            head = self.journal.append(taken.sets, taken.slots, [*taken.events, *lost])
+            told = _ASIDE_TOLD if any(one.kind == _ASIDE_KIND for one in taken.events) else ()
+            head = self.journal.append(taken.sets, taken.slots, [*taken.events, *lost], told)
         except sqlite3.Error as error:
             self._meet_trouble(error)
             return
@@ -367,5 +371,5 @@ class Writer:
         if self.journal.epoch == epoch:
             return
         log.error("journal_put_aside reason=%r", self.journal.salvaged)
-        self.note(self._event("journal-aside", self.journal.salvaged))
+        self.note(self._event(_ASIDE_KIND, self.journal.salvaged))
         self.on_new_epoch()
