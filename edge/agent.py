@@ -19,7 +19,9 @@ from edge.collect.line_plan import plan_line, wire
 from edge.collect.plausible import Plausibility, limits_of
 from edge.collect.poller import LineWorker, Surroundings
 from edge.collect.shares import TIGHT, load_of
-from edge.config_folder import ConfigFolder
+from edge.config.folder import ConfigFolder
+from edge.config.reload import Checked, Reloader
+from edge.config.remote import RemoteConfig, standing
 from edge.events import Events
 from edge.face import Face
 from edge.history import build_history
@@ -39,8 +41,6 @@ from edge.meters.learned import Learned
 from edge.meters.models import load_models
 from edge.orders.executor import OrderJob
 from edge.orders.inbox import Inbox
-from edge.reload import Checked, Reloader
-from edge.remote_config import RemoteConfig, standing
 from edge.restarts import BOOT_NAME, BOOT_SCOPE, cause_of
 from edge.settings import Settings, meter_address
 from edge.sync.connecting import Connecting
@@ -115,7 +115,7 @@ class Agent:
             self._events.tell,
             self._take_config,
         )
-        self._connecting = Connecting(identity, events.put)
+        self._connecting = Connecting(identity, events.put, clock.boot_ms)
         self._session.transport = self._connecting.transport(settings)
         self._build_configuration(config_folder)
         self._face = Face(
@@ -239,7 +239,7 @@ class Agent:
             self._lines,
             self._clock,
             lambda kind, detail: told.tell(kind, detail=detail),
-            lambda: self._session.acknowledged_at,
+            lambda: self._connecting.acknowledged_at(self._session),
         )
 
     # ---- what a new configuration changes --------------------------------------------------------

@@ -7,6 +7,7 @@ neither the journal nor the link.
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from edge.clock import Clock
 from protocols.events import Event, Severity, severity_of
@@ -19,6 +20,20 @@ _LEVELS = {
     Severity.ALARM: logging.ERROR,
 }
 log = logging.getLogger("edge.events")
+
+
+class Tell(Protocol):
+    """`Events.tell`, for whoever only tells."""
+
+    def __call__(
+        self,
+        kind: str,
+        subject: str = "",
+        detail: str = "",
+        evidence: Evidence = (),
+        repeat_s: int = 0,
+    ) -> None:
+        """Tells an event."""
 
 
 class Events:

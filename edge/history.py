@@ -6,10 +6,11 @@ from typing import Any
 
 from edge.clock import Clock
 from edge.collect.backfill import Backfill
-from edge.collect.catch_up import Keep
+from edge.collect.catch_up import Keep, Means
 from edge.collect.clock_watch import ClockWatch
 from edge.collect.meter_events import MeterEvents
-from edge.collect.poller import LineWorker, Tell
+from edge.collect.poller import LineWorker
+from edge.events import Tell
 from edge.journal.reader import JournalReader, Row
 from edge.journal.store import Journal
 from edge.journal.writer import Writer
@@ -58,17 +59,16 @@ def build_history(
     archive = Archive(journal)
     worker.on_stop = archive.close
     keep: Keep = _waking(writer, worker)
-    common = (worker.watches, worker.reaches, clock, settings.collect, keep)
-    clocks = ClockWatch(*common, tell, archive.memos, may_correct)
-    events = MeterEvents(*common, clocks.drift_s, archive.memos)
+    means = Means(worker.watches, worker.reaches, clock, settings.collect, keep, archive.memos)
+    clocks = ClockWatch(means, tell, may_correct)
+    events = MeterEvents(means, clocks.drift_s)
     own = [meter for meter in settings.meters if meter["id"] in worker.watches]
     backfill = Backfill(
         own,
-        *common,
+        means,
         clocks.drift_s,
         archive.sets_between,
         lambda: not writer.trouble and not writer.is_crowded,
-        archive.memos,
     )
     worker.background += [clocks, events, backfill]
     worker.on_missed = backfill.note_missed

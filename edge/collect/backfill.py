@@ -19,17 +19,16 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from edge.clock import Clock
-from edge.collect.catch_up import CatchUp, Frames, Keep, Memos, Pending, gateway_event
+from edge.collect.catch_up import CatchUp, Frames, Means, Memos, Pending, gateway_event
 from edge.collect.filling import SLACK_MS, Filler, Stamped
 from edge.collect.gaps import Gap, from_text, to_text, with_gap
 from edge.collect.history_sources import Source, sources_by_group
-from edge.collect.jobs import Job, Now, Steps
+from edge.collect.jobs import Job, Steps
 from edge.collect.meter_time import DAY_MS
-from edge.collect.watch import MeterWatch
 from edge.line.line import Line
 from edge.meters.dlt645_driver import Dlt645Driver
 from edge.settings import DLT645
+from edge.timekeeping import Moment
 from protocols.dlt645.identifiers import EDITION_2007
 from protocols.errors import BusbarError, CallerError, UnsupportedError
 from protocols.obis import Obis
@@ -50,29 +49,22 @@ log = logging.getLogger("edge.collect")
 
 class Backfill:
     """A Background of one line. `meters`: the checked sections of its meters; `sets_between`: as
-    `JournalReader` has it; `may_store`: whether the journal has room for more than live readings;
-    `memos`: what the journal keeps under a scope, asked at the first turn."""
+    `JournalReader` has it; `may_store`: whether the journal has room for more than live
+    readings."""
 
     def __init__(
         self,
         meters: Iterable[dict[str, Any]],
-        watches: dict[str, MeterWatch],
-        reaches: Callable[[str], bool],
-        clock: Clock,
-        collect: dict[str, Any],
-        keep: Keep,
+        means: Means,
         drift_s: Callable[[str], int | None],
         sets_between: Callable[[str, int, int], Iterable[tuple[int, ReadingSet]]],
         may_store: Callable[[], bool],
-        memos: Memos,
     ) -> None:
+        collect = means.collect
         self._is_on: bool = collect["backfill"]
         self._are_clocks_read = collect["clock_period_s"] > 0
         self._days_ms: int = collect["backfill_days"] * DAY_MS
-        self._watches = watches
-        self._reaches = reaches
-        self._clock = clock
-        self._keep = keep
+        self._means = means
         self._drift_s = drift_s
         self._sets_between = sets_between
         self._may_store = may_store
@@ -81,7 +73,7 @@ class Backfill:
             for meter in meters
             if meter["protocol"] == DLT645
         }
-        self._memos: Memos | None = memos
+        self._memos: Memos | None = means.memos
         self._lock = threading.Lock()  # of the gaps: orders come from another thread
         self._pending = Pending()
 
@@ -99,7 +91,7 @@ class Backfill:
         """The head end asks for from_ms <= t < to_ms, as far as it lies in the days that are filled
         at all. CallerError that says why when nothing can come of it. Any thread."""
         meter = self._meters.get(meter_id)
-        now = self._clock.utc_ms()
+        now = self._means.clock.utc_ms()
         to_ms, limit = min(to_ms, now), now - self._days_ms
         if not self._is_on:
             raise CallerError("backfill is switched off")
@@ -116,7 +108,7 @@ class Backfill:
         meter = self._meters.get(meter_id)
         return list(meter.gaps) if meter else []
 
-    def next_job(self, now: Now) -> Job | None:
+    def next_job(self, now: Moment) -> Job | None:
         """The next step of the newest gap that can be worked on."""
         if not self._pending.is_over():
             return None
@@ -134,12 +126,12 @@ class Backfill:
                 self._close(meter, gap, "it lies too far back")
                 return None
             source = self._next_source(meter, gap, now)
-            edition = self._watches[meter.meter_id].driver.edition
+            edition = self._means.watches[meter.meter_id].driver.edition
             if source is None or edition not in (0, EDITION_2007):
                 why = "" if source is None else f"edition {edition} keeps no known history"
                 self._close(meter, gap, why)
                 return None
-            if not edition or not self._reaches(meter.meter_id):
+            if not edition or not self._means.reaches(meter.meter_id):
                 continue
             if self._waits_for_drift(meter, now):
                 continue
@@ -177,7 +169,7 @@ class Backfill:
 
     def _save(self, meter: "_Meter") -> None:
         """At once: the gap must be in the journal before the slot behind it is."""
-        future = self._keep(memos=[_memo(meter, meter.gaps)])
+        future = self._means.keep(memos=[_memo(meter, meter.gaps)])
 
         def look(done: "Future[Any]") -> None:
             meter.is_unsaved = done.exception() is not None
@@ -196,7 +188,7 @@ class Backfill:
             found = [(meter, gap) for meter in self._meters.values() for gap in meter.gaps]
         return sorted(found, key=lambda one: one[1].end, reverse=True)
 
-    def _next_source(self, meter: "_Meter", gap: Gap, now: Now) -> Source | None:
+    def _next_source(self, meter: "_Meter", gap: Gap, now: Moment) -> Source | None:
         """The source that is asked next; None when all are through."""
         limit = now.utc_ms - self._days_ms
         if gap.from_ms < limit:
@@ -213,7 +205,7 @@ class Backfill:
                 return source
         return None
 
-    def _waits_for_drift(self, meter: "_Meter", now: Now) -> bool:
+    def _waits_for_drift(self, meter: "_Meter", now: Moment) -> bool:
         """Whether a look at the meter's clock is about to tell what its stamps are worth."""
         if not self._are_clocks_read or self._drift_s(meter.meter_id) is not None:
             return False
@@ -221,7 +213,7 @@ class Backfill:
             meter.drift_due = now.boot_ms + DRIFT_WAIT_MS
         return now.boot_ms < meter.drift_due
 
-    def _is_near_midnight(self, meter: "_Meter", now: Now) -> bool:
+    def _is_near_midnight(self, meter: "_Meter", now: Moment) -> bool:
         drift_ms = abs(self._drift_s(meter.meter_id) or 0) * 1000
         return meter.filler.is_near_midnight(now.utc_ms, MIDNIGHT_MS + drift_ms)
 
@@ -236,10 +228,10 @@ class Backfill:
         if gap.reason:
             words = f"{words} ({gap.reason})"
         detail = f"{words}: {gap.why}" if gap.why else words
-        event = gateway_event(self._clock, kind, meter.meter_id, detail)
+        event = gateway_event(self._means.clock, kind, meter.meter_id, detail)
         with self._lock:
             left = [one for one in meter.gaps if one is not gap]
-            future = self._keep(events=[event], memos=[_memo(meter, left)])
+            future = self._means.keep(events=[event], memos=[_memo(meter, left)])
         self._pending.wait_for(
             future, partial(self._replace, meter, gap, None), partial(self._pause, meter)
         )
@@ -261,7 +253,7 @@ class Backfill:
         _frames: Frames,
     ) -> Steps:
         drift_s = self._drift_s(meter.meter_id)
-        utc_ms = self._clock.utc_ms()
+        utc_ms = self._means.clock.utc_ms()
         latest_ms = utc_ms + max(drift_s or 0, 0) * 1000 + SLACK_MS
         try:
             after, records = yield from meter.filler.fill(
@@ -279,7 +271,7 @@ class Backfill:
             return
         with self._lock:
             memo = _memo(meter, _replaced(meter.gaps, gap, after))
-            future = self._keep(sets=sets, memos=[memo])
+            future = self._means.keep(sets=sets, memos=[memo])
         self._pending.wait_for(
             future, partial(self._replace, meter, gap, after), partial(self._pause, meter)
         )
@@ -315,7 +307,7 @@ class Backfill:
     def _set(
         self, meter_id: str, origin: int, at: int, readings: tuple[Reading, ...], is_suspect: bool
     ) -> ReadingSet:
-        clock = self._clock
+        clock = self._means.clock
         flags = Flag.METER_CLOCK_SUSPECT if is_suspect else 0
         stamps = (at, clock.boot_ms(), clock.boot_id, clock.quality())
         return ReadingSet(meter_id, *stamps, readings, origin, flags)
@@ -323,7 +315,7 @@ class Backfill:
     # ---- what fails -----------------------------------------------------------------------------
 
     def _lack(self, meter: "_Meter", source: Source, words: str) -> None:
-        meter.lacking[source.name] = (self._clock.boot_ms() + LACKING_MS, words)
+        meter.lacking[source.name] = (self._means.clock.boot_ms() + LACKING_MS, words)
         meter.failures = 0
 
     def _fail(self, meter: "_Meter", source: Source, error: BusbarError) -> None:
@@ -335,7 +327,7 @@ class Backfill:
 
     def _pause(self, meter: "_Meter") -> None:
         pause = min(PAUSE_MS_FIRST << meter.failures, PAUSE_MS_MAX)
-        meter.pause_until = self._clock.boot_ms() + pause
+        meter.pause_until = self._means.clock.boot_ms() + pause
 
 
 class _Meter:

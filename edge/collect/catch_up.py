@@ -7,10 +7,11 @@ remembered as done that is not stored, and what a power cut interrupts is done a
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from edge.clock import Clock
 from edge.collect.jobs import Priority, Steps
+from edge.collect.watch import MeterWatch
 from edge.line.line import Line
 from edge.meters.dlt645_driver import Dlt645Driver
 from edge.meters.driver import Driver
@@ -37,6 +38,18 @@ class Keep(Protocol):
         memos: Iterable[Memo] = (),
     ) -> "Future[Any]":
         """Hands them to the journal's writer."""
+
+
+class Means(NamedTuple):
+    """What the producers of one line's catch-up work share: its meters, whether one can be reached,
+    [collect], and what the journal keeps and has kept."""
+
+    watches: dict[str, MeterWatch]
+    reaches: Callable[[str], bool]
+    clock: Clock
+    collect: dict[str, Any]
+    keep: Keep
+    memos: Memos
 
 
 class CatchUp:

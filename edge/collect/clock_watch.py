@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from edge.clock import Clock
 from edge.collect import clock_rules as rules
-from edge.collect.catch_up import CatchUp, Frames, Keep, Memos, Pending
-from edge.collect.jobs import Job, Now, Steps
+from edge.collect.catch_up import CatchUp, Frames, Means, Memos, Pending
+from edge.collect.jobs import Job, Steps
 from edge.collect.meter_time import (
     DAY_MS,
     MINUTE_MS,
@@ -24,13 +23,13 @@ from edge.collect.meter_time import (
     utc_ms_of,
     utc_ms_of_text,
 )
-from edge.collect.poller import Tell
-from edge.collect.watch import MeterWatch
+from edge.events import Tell
 from edge.line.budget import character_s
 from edge.line.line import Line, TooLateError
 from edge.meters.dlt645_driver import Dlt645Driver
 from edge.meters.dlt645_history import read_clock, read_raw, set_clock
 from edge.settings import DLT645
+from edge.timekeeping import Moment
 from protocols.dlt645.clock import MeterTime
 from protocols.dlt645.identifiers import EDITION_2007
 from protocols.dlt645.values import decode_items
@@ -44,32 +43,21 @@ _HALF_SECOND_MS = 500  # a clock that shows whole seconds is, on average, so muc
 
 
 class ClockWatch:
-    """A Background of one line. `memos`: what the journal keeps under a scope, asked at the first
-    turn; `may_correct`: whether the signed policy of this gateway permits corrections."""
+    """A Background of one line. `may_correct`: whether the signed policy of this gateway permits
+    corrections."""
 
     def __init__(
-        self,
-        watches: dict[str, MeterWatch],
-        reaches: Callable[[str], bool],
-        clock: Clock,
-        collect: dict[str, Any],
-        keep: Keep,
-        tell: Tell,
-        memos: Memos,
-        may_correct: Callable[[], bool] = lambda: False,
+        self, means: Means, tell: Tell, may_correct: Callable[[], bool] = lambda: False
     ) -> None:
-        self._period_ms: int = collect["clock_period_s"] * 1000
-        self._offset_min: int = collect["meter_utc_offset_min"]
-        self._watches = watches
-        self._reaches = reaches
-        self._clock = clock
-        self._keep = keep
+        self._period_ms: int = means.collect["clock_period_s"] * 1000
+        self._offset_min: int = means.collect["meter_utc_offset_min"]
+        self._means = means
         self._tell = tell
         self._may_correct = may_correct
         self._meters = {
-            name: _Meter(name) for name, watch in watches.items() if watch.protocol == DLT645
+            name: _Meter(name) for name, watch in means.watches.items() if watch.protocol == DLT645
         }
-        self._memos: Memos | None = memos
+        self._memos: Memos | None = means.memos
         self._pending = Pending()
 
     def drift_s(self, meter_id: str) -> int | None:
@@ -78,11 +66,11 @@ class ClockWatch:
         meter = self._meters.get(meter_id)
         if meter is None or meter.known.drift_ms is None:
             return None
-        if not 0 <= self._clock.utc_ms() - meter.known.seen_at <= VALID_MS:
+        if not 0 <= self._means.clock.utc_ms() - meter.known.seen_at <= VALID_MS:
             return None
         return round(meter.known.drift_ms / 1000)
 
-    def next_job(self, now: Now) -> Job | None:
+    def next_job(self, now: Moment) -> Job | None:
         """A correction that is granted, or the look that is due longest."""
         if not self._pending.is_over() or not self._period_ms:
             return None
@@ -110,19 +98,19 @@ class ClockWatch:
             self._memos = None
 
     def _may_ask(self, meter: "_Meter") -> bool:
-        return bool(self._watches[meter.meter_id].driver.edition) and meter.is_reached
+        return bool(self._means.watches[meter.meter_id].driver.edition) and meter.is_reached
 
     def _note_returns(self) -> None:
         """A meter that is back may have lost its time with its supply."""
         for meter in self._meters.values():
-            is_reached = self._reaches(meter.meter_id)
+            is_reached = self._means.reaches(meter.meter_id)
             if is_reached and not meter.is_reached:
                 meter.due_at = 0
             meter.is_reached = is_reached
 
     def _fail(self, meter: "_Meter", _error: BusbarError | None = None) -> None:
         meter.granted_at = None
-        meter.due_at = self._clock.boot_ms() + min(RETRY_MS, self._period_ms)
+        meter.due_at = self._means.clock.boot_ms() + min(RETRY_MS, self._period_ms)
 
     # ---- looking --------------------------------------------------------------------------------
 
@@ -130,7 +118,7 @@ class ClockWatch:
         self, meter: "_Meter", line: Line, driver: Dlt645Driver, retries: int, frames: Frames
     ) -> Steps:
         drift_ms = yield from self._drift(meter, line, driver, retries)
-        meter.due_at = self._clock.boot_ms() + self._period_ms
+        meter.due_at = self._means.clock.boot_ms() + self._period_ms
         known = self._judge(meter, drift_ms)
         if self._is_wanted(meter, drift_ms) and driver.edition == EDITION_2007:
             yield
@@ -138,20 +126,20 @@ class ClockWatch:
             with contextlib.suppress(BusbarError):  # then nobody knows, and nothing is corrected
                 meter.instants = yield from self._instants(line, driver, retries)
             if self._is_permitted(meter, drift_ms):
-                utc_ms = self._clock.utc_ms()
+                utc_ms = self._means.clock.utc_ms()
                 known.set_day = rules.day_of(utc_ms, self._offset_min)
                 known.sets = [*rules.recent_sets(known.sets, utc_ms), utc_ms]
                 self._remember(meter, known, is_granted=True)
                 return
-            meter.due_at = self._clock.boot_ms() + min(RETRY_MS, self._period_ms)
+            meter.due_at = self._means.clock.boot_ms() + min(RETRY_MS, self._period_ms)
         self._remember(meter, known)
 
     def _drift(
         self, meter: "_Meter", line: Line, driver: Dlt645Driver, retries: int
     ) -> Generator[None, None, int]:
         """What the meter's clock is ahead of ours (ms)."""
-        character = character_s(*self._watches[meter.meter_id].wire.characters)
-        boot_ms = self._clock.boot_ms
+        character = character_s(*self._means.watches[meter.meter_id].wire.characters)
+        boot_ms = self._means.clock.boot_ms
         try:
             shown = yield from read_clock(
                 line, driver, boot_ms, character, retries, not meter.is_in_parts
@@ -162,13 +150,13 @@ class ClockWatch:
             meter.is_in_parts = True
             yield
             shown = yield from read_clock(line, driver, boot_ms, character, retries, False)
-        moment = self._clock.moment()
+        moment = self._means.clock.moment()
         our_ms = moment.utc_ms - moment.boot_ms + shown.boot_ms
         return utc_ms_of(shown.time, self._offset_min) + _HALF_SECOND_MS - our_ms
 
     def _judge(self, meter: "_Meter", drift_ms: int) -> "_Known":
         """What is known of it now; tells of a clock that is off."""
-        utc_ms = self._clock.utc_ms()
+        utc_ms = self._means.clock.utc_ms()
         known = meter.known.copy()
         known.drift_ms, known.seen_at = drift_ms, utc_ms
         if abs(drift_ms) <= rules.TOLERATED_MS:
@@ -223,7 +211,7 @@ class ClockWatch:
 
     def _is_wanted(self, meter: "_Meter", drift_ms: int) -> bool:
         """Whether a correction may be thought of today."""
-        utc_ms = self._clock.utc_ms()
+        utc_ms = self._means.clock.utc_ms()
         return (
             rules.is_correctable(drift_ms)
             and self._may_correct()
@@ -233,7 +221,7 @@ class ClockWatch:
 
     def _is_permitted(self, meter: "_Meter", drift_ms: int) -> bool:
         """Whether it may be now."""
-        clock = self._clock
+        clock = self._means.clock
         return (
             meter.instants is not None
             and rules.is_correctable(drift_ms)
@@ -251,12 +239,12 @@ class ClockWatch:
         before_ms = yield from self._drift(meter, line, driver, retries)
         yield
         # So near to its grant, and away from midnight, it is still the day that it was granted for.
-        is_stale = self._clock.boot_ms() - (granted_at or 0) > RETRY_MS
+        is_stale = self._means.clock.boot_ms() - (granted_at or 0) > RETRY_MS
         if is_stale or not self._is_permitted(meter, before_ms):
             return
-        character = character_s(*self._watches[meter.meter_id].wire.characters)
+        character = character_s(*self._means.watches[meter.meter_id].wire.characters)
         try:
-            set_clock(line, driver, self._clock.boot_ms, self._time_at, character)
+            set_clock(line, driver, self._means.clock.boot_ms, self._time_at, character)
         except TooLateError:
             return
         yield
@@ -275,17 +263,17 @@ class ClockWatch:
         )
 
     def _time_at(self, boot_ms: int) -> MeterTime:
-        moment = self._clock.moment()
+        moment = self._means.clock.moment()
         utc_ms = moment.utc_ms - moment.boot_ms + boot_ms
         return meter_time(utc_ms + _HALF_SECOND_MS, self._offset_min)  # the nearest second
 
     def _remember(self, meter: "_Meter", known: "_Known", is_granted: bool = False) -> None:
         def adopt() -> None:
             meter.known = known
-            meter.granted_at = self._clock.boot_ms() if is_granted else None
+            meter.granted_at = self._means.clock.boot_ms() if is_granted else None
 
         memo = (SCOPE, meter.meter_id, json.dumps(asdict(known)))
-        self._pending.wait_for(self._keep(memos=[memo]), adopt, partial(self._fail, meter))
+        self._pending.wait_for(self._means.keep(memos=[memo]), adopt, partial(self._fail, meter))
 
 
 @dataclass

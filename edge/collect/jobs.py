@@ -6,10 +6,11 @@ more urgent, so an order waits for at most the exchange in flight.
 
 import heapq
 from collections.abc import Callable, Generator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from edge.line.line import Line
 from edge.meters.driver import Driver
+from edge.timekeeping import Moment
 
 Steps = Generator[None, None, None]
 
@@ -21,14 +22,6 @@ class Priority:
     ON_DEMAND = 1
     POLL = 2
     CATCH_UP = 3
-
-
-class Now(NamedTuple):
-    """The gateway's time: UTC ms, ms since boot, TimeQuality."""
-
-    utc_ms: int
-    boot_ms: int
-    quality: int
 
 
 class Job(Protocol):
@@ -59,7 +52,7 @@ class Job(Protocol):
 class Background(Protocol):
     """Where catch-up work of one line comes from."""
 
-    def next_job(self, now: Now) -> Job | None:
+    def next_job(self, now: Moment) -> Job | None:
         """What should be done next, if anything."""
 
 

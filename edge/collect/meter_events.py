@@ -16,8 +16,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from edge.clock import Clock
-from edge.collect.catch_up import CatchUp, Frames, Keep, Memos, Pending, gateway_event
+from edge.collect.catch_up import CatchUp, Frames, Means, Memos, Pending, gateway_event
 from edge.collect.event_records import (
     FUTURE_MS_MAX,
     KINDS_OF,
@@ -28,12 +27,12 @@ from edge.collect.event_records import (
     read_record,
     record_identifier,
 )
-from edge.collect.jobs import Job, Now, Steps
-from edge.collect.watch import MeterWatch
+from edge.collect.jobs import Job, Steps
 from edge.line.line import Line
 from edge.meters.dlt645_driver import Dlt645Driver
 from edge.meters.dlt645_history import read_raw
 from edge.settings import DLT645
+from edge.timekeeping import Moment
 from protocols.dlt645.identifiers import EDITION_2007
 from protocols.errors import (
     BusbarError,
@@ -53,34 +52,22 @@ Found = Generator[None, None, list[Event]]
 
 class MeterEvents:
     """A Background of one line. `drift_s`: what a clock is ahead of ours (s), None when that
-    is not known; `memos`: what the journal keeps under a scope, asked at the first turn."""
+    is not known."""
 
-    def __init__(
-        self,
-        watches: dict[str, MeterWatch],
-        reaches: Callable[[str], bool],
-        clock: Clock,
-        collect: dict[str, Any],
-        keep: Keep,
-        drift_s: Callable[[str], int | None],
-        memos: Memos,
-    ) -> None:
-        self._period_ms: int = collect["events_period_s"] * 1000
-        self._offset_min: int = collect["meter_utc_offset_min"]
-        self._watches = watches
-        self._reaches = reaches
-        self._clock = clock
-        self._keep = keep
+    def __init__(self, means: Means, drift_s: Callable[[str], int | None]) -> None:
+        self._period_ms: int = means.collect["events_period_s"] * 1000
+        self._offset_min: int = means.collect["meter_utc_offset_min"]
+        self._means = means
         self._drift_s = drift_s
         self._meters = [
             _Meter(name)
-            for name, watch in watches.items()
+            for name, watch in means.watches.items()
             if watch.protocol == DLT645 and self._period_ms
         ]
-        self._memos: Memos | None = memos
+        self._memos: Memos | None = means.memos
         self._pending = Pending()
 
-    def next_job(self, now: Now) -> Job | None:
+    def next_job(self, now: Moment) -> Job | None:
         """The next identifier of counts of the meter that is under way, or due."""
         if not self._pending.is_over():
             return None
@@ -109,14 +96,14 @@ class MeterEvents:
             self._memos = None
 
     def _may_ask(self, meter: "_Meter") -> bool:
-        driver = self._watches[meter.meter_id].driver
-        return driver.edition == EDITION_2007 and self._reaches(meter.meter_id)
+        driver = self._means.watches[meter.meter_id].driver
+        return driver.edition == EDITION_2007 and self._means.reaches(meter.meter_id)
 
     def _put_off(self, meter: "_Meter", _error: BusbarError | None = None) -> None:
-        meter.due_at = self._clock.boot_ms() + min(RETRY_MS, self._period_ms)
+        meter.due_at = self._means.clock.boot_ms() + min(RETRY_MS, self._period_ms)
 
     def _end_round(self, meter: "_Meter") -> None:
-        meter.due_at = self._clock.boot_ms() + self._period_ms
+        meter.due_at = self._means.clock.boot_ms() + self._period_ms
 
     def _done(self, meter: "_Meter", counter: str) -> None:
         """With these counts, in this round."""
@@ -171,7 +158,7 @@ class MeterEvents:
     ) -> None:
         merged = meter.counts | counts
         self._pending.wait_for(
-            self._keep(events=events, memos=[(SCOPE, meter.meter_id, json.dumps(merged))]),
+            self._means.keep(events=events, memos=[(SCOPE, meter.meter_id, json.dumps(merged))]),
             partial(self._adopt, meter, counter, merged),
             partial(self._put_off, meter),
         )
@@ -210,7 +197,7 @@ class MeterEvents:
     def _event(
         self, meter: "_Meter", news: News, record: int, data: bytes, frames: Frames
     ) -> Event:
-        clock, quality = self._clock, self._clock.quality()
+        clock, quality = self._means.clock, self._means.clock.quality()
         drift_s = self._drift_s(meter.meter_id)
         latest_ms = 1 << 62  # a gateway without the time does not know what is still to come
         if quality >= TimeQuality.NTP:
@@ -236,7 +223,7 @@ class MeterEvents:
         if lost and not news.is_first:
             told.append(f"{lost} of {news.fresh} up to number {news.counted}: {reason}")
         return [
-            gateway_event(self._clock, "events-lost", meter.meter_id, f"{news.kind}: {words}")
+            gateway_event(self._means.clock, "events-lost", meter.meter_id, f"{news.kind}: {words}")
             for words in told
         ]
 

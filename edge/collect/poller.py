@@ -14,13 +14,14 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from edge.clock import Clock
-from edge.collect.jobs import Background, Job, Now, Priority, Steps, Waiting
+from edge.collect.jobs import Background, Job, Priority, Steps, Waiting
 from edge.collect.plausible import Verdict
 from edge.collect.schedule import JUMP_MS, Missed, Schedule, Task
 from edge.collect.watch import MeterWatch
+from edge.events import Evidence, Tell
 from edge.line.line import Line
 from edge.line.port import PortLostError
 from edge.meters.driver import Driver
@@ -39,21 +40,6 @@ log = logging.getLogger("edge.collect")
 
 Slot = tuple[str, int]  # task, UTC ms
 OnMissed = Callable[[str, str, int, int, str], None]  # meter, task, first and last slot, reason
-Evidence = tuple[tuple[str, int, bytes], ...]
-
-
-class Tell(Protocol):
-    """`Events.tell`."""
-
-    def __call__(
-        self,
-        kind: str,
-        subject: str = "",
-        detail: str = "",
-        evidence: Evidence = (),
-        repeat_s: int = 0,
-    ) -> None:
-        """Tells an event."""
 
 
 class Surroundings(NamedTuple):
@@ -158,10 +144,11 @@ class LineWorker:
         self._let_in(Priority.POLL)
         if self._stopping.is_set():
             return
-        utc_ms, boot_ms = self._clock.utc_ms(), self._clock.boot_ms()
+        moment = self._clock.moment()  # what is due now begins now: UTC may move at any time
+        utc_ms, boot_ms = moment.utc_ms, moment.boot_ms
         due = self.schedule.due(utc_ms, boot_ms, lambda task: self._may_poll(task, boot_ms))
         if due:
-            self._carry_out(self._sweep(self.schedule.tasks[due[0]]))
+            self._carry_out(self._sweep(self.schedule.tasks[due[0]], moment))
         elif not self._advance_catch_up():
             self._wait(self.schedule.next_in_ms(utc_ms, boot_ms))
 
@@ -242,7 +229,7 @@ class LineWorker:
         return True
 
     def _next_catch_up(self) -> Job | None:
-        now = Now(self._clock.utc_ms(), self._clock.boot_ms(), self._clock.quality())
+        now = self._clock.moment()
         for producer in list(self.background):
             job = producer.next_job(now)
             if job is not None:  # the next time the others are asked first
@@ -261,8 +248,7 @@ class LineWorker:
             return False
         return True
 
-    def _sweep(self, task: Task) -> "_Sweep":
-        moment = self._clock.moment()
+    def _sweep(self, task: Task, moment: Moment) -> "_Sweep":
         slot = self.schedule.take(task.name, moment.utc_ms, moment.boot_ms)
         return _Sweep(self, task, slot, moment)
 
@@ -344,7 +330,7 @@ class LineWorker:
         return now._replace(utc_ms=moment.utc_ms + shift_ms, boot_ms=moment.boot_ms), False
 
     def _tell_missed(self, task: Task, missed: Missed) -> None:
-        reason = self._reasons.get(task.name)
+        reason = self._reasons.get(task.name) or missed.reason
         tell = self._around.tell
         tell(
             "slots-missed",
@@ -356,7 +342,7 @@ class LineWorker:
             self.on_missed(
                 task.meter_id, task.name, missed.first, missed.last, reason or "the line was busy"
             )
-        if reason is None:
+        if not reason:
             busy_s = sum(one.sweep_ms for one in self.watches.values()) / 1000
             detail = f"the last sweeps of its meters took {busy_s:.1f} s"
             tell("over-budget", self.line.line_id, detail, repeat_s=_REPEAT_S)

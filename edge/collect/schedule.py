@@ -6,6 +6,8 @@
   into one run, which is told how many it stands for.
 * UTC is set back only when it was wrong (see `edge/clock`): the slot that it falls into counts as
   run, and the next one is due. Set forward, one run is due at once.
+* A step that is so small that nobody is told of it makes no new time: a slot that began, and by the
+  new time is still to begin, was run.
 * Before the gateway knows the time tasks run all the same; such a run is no slot.
 
 Pure: the caller brings both clocks.
@@ -14,8 +16,11 @@ Pure: the caller brings both clocks.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from edge.timekeeping import TOLERANCE_MS
+
 IDLE_MS = 60_000  # how long nothing is due where nothing is scheduled
 JUMP_MS = 1_000  # a larger change of UTC against boot time is a clock jump
+MOVED = "UTC was put right"
 
 
 class Task(NamedTuple):
@@ -30,11 +35,13 @@ class Task(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """Slots that nobody ran: the first, the last (UTC ms), how many."""
+    """Slots that nobody ran: the first, the last (UTC ms), how many; and why, where the clock is
+    why."""
 
     first: int
     last: int
     slots: int
+    reason: str = ""
 
 
 class _State:
@@ -45,6 +52,7 @@ class _State:
         self.stored = last  # slot whose readings are in the journal
         self.turn = 0  # how many runs had been begun by then
         self.due_at: int | None = None  # of an interval task, on the boot clock
+        self.moved = ""  # that UTC was put right since the slot that is stored
 
 
 class Schedule:
@@ -86,12 +94,18 @@ class Schedule:
     def store(self, name: str, slot: int) -> Missed | None:
         """The slot's readings are on their way into the journal; the slots between it and the last
         one that came so far."""
-        period, state = self.tasks[name].period_ms, self._states[name]
+        task, state = self.tasks[name], self._states[name]
         before, state.stored = state.stored, slot
-        if before is None or slot < before + 2 * period:
+        reason, state.moved = state.moved, ""
+        if before is None:
+            return None
+        period = task.period_ms
+        if task.is_aligned:
+            before -= before % period  # it may be of another period that the task had
+        if slot < before + 2 * period:
             return None
         count = (slot - before) // period - 1
-        return Missed(before + period, before + count * period, count)
+        return Missed(before + period, before + count * period, count, reason)
 
     def slots(self) -> dict[str, int]:
         """Task -> the last slot whose readings are in the journal or on their way (UTC ms)."""
@@ -111,9 +125,10 @@ class Schedule:
     def _is_due(self, task: Task, state: _State, utc_ms: int, boot_ms: int) -> bool:
         if task.is_aligned:
             slot = utc_ms // task.period_ms * task.period_ms
-            # A stored slot that is still to come was named by a clock that was wrong.
-            known = [one for one in (state.taken, state.stored) if one is not None and one <= slot]
-            return max(known, default=-1) < slot
+            # A slot that is far in the future was named by a clock that was wrong.
+            begun_ms = utc_ms + TOLERANCE_MS
+            begun = [one for one in (state.taken, state.stored) if one is not None]
+            return max((one for one in begun if one <= begun_ms), default=-1) < slot
         if state.due_at is None and state.stored is not None and state.taken is None:
             ago = utc_ms - state.stored  # of the life before
             state.due_at = boot_ms + (task.period_ms - ago if 0 <= ago < task.period_ms else 0)
@@ -125,6 +140,7 @@ class Schedule:
             self.jumps += 1
             for name, state in self._states.items():
                 period = self.tasks[name].period_ms
+                state.moved = MOVED
                 if state.taken is not None:
                     state.taken = min(state.taken, utc_ms // period * period)
         self._offset = offset

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.clock import SystemClock
-from edge.reload import check_whole
+from edge.config.reload import check_whole
 from edge.settings import check_settings, load_settings, read_text
 from edge.settings.remote import overlay
 from edge.settings.schema import json_schema

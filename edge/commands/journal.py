@@ -11,11 +11,11 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 from edge.clock import SystemClock
+from edge.commands.times import utc_ms, utc_text
 from edge.journal.damage import JournalRefusedError
 from edge.journal.events import EventRow, stamped
 from edge.journal.figures import Figures, Inspector
@@ -33,8 +33,6 @@ from protocols.readings import ORIGIN_NAMES, TIME_QUALITY_NAMES, flag_names
 DONE, FAILED, WRONG = 0, 1, 2  # exit codes
 SHOWN = 20  # sets that `inspect` shows when it is not told which
 EVER = 1 << 62
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEAR_10000_MS = 253_402_300_800_000
 _MB = 1 << 20
 READING_COLUMNS = (
     "time", "meter", "obis", "name", "value", "unit", "kind", "quality", "origin", "flags",
@@ -133,7 +131,7 @@ def _status_lines(one: Figures) -> Iterator[str]:
     yield f"rows      reading sets {one.first} to {one.head}"
     yield f"stored    {one.acknowledged} acknowledged by the head end"
     oldest = one.oldest_unacknowledged
-    since = "" if oldest is None else f", the oldest of {_time(oldest)}"
+    since = "" if oldest is None else f", the oldest of {utc_text(oldest)}"
     yield f"backlog   {one.backlog} reading sets{since}"
     yield f"events    {one.events}, of which {one.events_waiting} wait for the head end"
     yield f"receipts  {one.receipts_waiting} wait for the head end"
@@ -174,8 +172,9 @@ def _inspect(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> 
     for sequence, one in rows:
         state = "acknowledged" if not stored.missing(sequence, sequence) else "not acknowledged"
         words = [
-            f"{sequence}  {_time(one.read_at)}  {one.meter_id}  {TIME_QUALITY_NAMES[one.quality]}",
-            f"{ORIGIN_NAMES[one.origin]}  {','.join(flag_names(one.flags)) or '-'}  {state}",
+            f"{sequence}  {utc_text(one.read_at)}  {one.meter_id}",
+            f"{TIME_QUALITY_NAMES[one.quality]}  {ORIGIN_NAMES[one.origin]}",
+            f"{','.join(flag_names(one.flags)) or '-'}  {state}",
             f"boot {one.boot_id.hex()} + {one.boot_at} ms",
         ]
         print("  ".join(words), file=out)
@@ -187,8 +186,8 @@ def _inspect(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> 
 
 
 def _export(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
-    start = _ms(arguments.start) if arguments.start else 0
-    stop = _ms(arguments.stop) if arguments.stop else EVER
+    start = utc_ms(arguments.start, "--from") if arguments.start else 0
+    stop = utc_ms(arguments.stop, "--to") if arguments.stop else EVER
     inspector = _inspector(settings)
     rows: Iterable[dict[str, Any]]
     columns: tuple[str, ...]
@@ -215,7 +214,7 @@ def _reading_rows(sets: Iterator[Row]) -> Iterator[dict[str, Any]]:
     names: dict[Obis, str] = {}
     for sequence, one in sets:
         common = {
-            "time": _time(one.read_at),
+            "time": utc_text(one.read_at),
             "meter": one.meter_id,
             "quality": TIME_QUALITY_NAMES[one.quality],
             "origin": ORIGIN_NAMES[one.origin],
@@ -249,7 +248,7 @@ def _reading_rows(sets: Iterator[Row]) -> Iterator[dict[str, Any]]:
 def _event_rows(rows: Iterator[EventRow]) -> Iterator[dict[str, Any]]:
     for sequence, one in rows:
         yield {
-            "time": _time(one.at),
+            "time": utc_text(one.at),
             "severity": severity_of(one.kind),
             "kind": one.kind,
             "subject": one.subject,
@@ -314,25 +313,3 @@ def _salvage_all(journal: Journal, file: Path | None, out: TextIO) -> int:
     if not files:
         print("there is nothing to salvage", file=out)
     return DONE
-
-
-# ---- times ---------------------------------------------------------------------------------------
-
-
-def _time(at: int) -> str:
-    """UTC ISO 8601 with ms."""
-    if not 0 <= at < _YEAR_10000_MS:
-        return f"{at} ms"
-    whole = (_EPOCH + timedelta(seconds=at // 1000)).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{whole}.{at % 1000:03d}Z"
-
-
-def _ms(text: str) -> int:
-    """UTC ms of an ISO 8601 date or time, which is UTC when it names no zone."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CallerError(f"{text!r} is not a time such as 2026-11-21T10:00:00Z") from error
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    return (found - _EPOCH) // timedelta(milliseconds=1)

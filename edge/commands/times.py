@@ -1,4 +1,4 @@
-"""Times that a person types."""
+"""Times that a person types and reads."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,3 +19,12 @@ def utc_ms(text: str, where: str) -> int:
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     return (found - _EPOCH) // timedelta(milliseconds=1)
+
+
+def utc_text(at: int) -> str:
+    """ISO 8601 with ms of a UTC ms; the number itself where no calendar has it."""
+    try:
+        found = _EPOCH + timedelta(milliseconds=at)
+    except OverflowError:
+        return f"{at} ms"
+    return found.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -18,13 +18,14 @@ from typing import Any
 
 from edge import __main__ as program
 from edge import agent as _  # noqa: F401  # all of it is there before something of it is replaced
-from edge.collect.jobs import Now, Priority, Steps
+from edge.collect.jobs import Priority, Steps
 from edge.collect.poller import LineWorker
 from edge.collect.watch import MeterWatch
 from edge.line.line import Line
 from edge.line.port import SerialPort
 from edge.meters.driver import Driver
 from edge.sync import transport
+from edge.timekeeping import Moment
 from protocols.errors import BusbarError
 from protocols.obis import Obis
 from protocols.topics import ORDERS
@@ -68,7 +69,7 @@ class _Endless:
         self._others = [one for one in watches if one not in self._silent]
         self._jobs = 0
 
-    def next_job(self, now: Now) -> _CatchUp:
+    def next_job(self, now: Moment) -> _CatchUp:
         """The meters in turn."""
         del now
         self._jobs += 1

@@ -7,12 +7,12 @@ from typing import Any
 from edge.collect.line_plan import plan_line, wire
 from edge.collect.plausible import Verdict
 from edge.collect.poller import ORDERS_MAX, LineWorker, Surroundings
-from edge.config_folder import ConfigFolder
+from edge.config.folder import ConfigFolder
+from edge.config.reload import Reloader
+from edge.config.remote import RemoteConfig, standing
 from edge.line.line import Line
 from edge.lines import Lines
 from edge.meters.learned import Learned
-from edge.reload import Reloader
-from edge.remote_config import RemoteConfig, standing
 from edge.settings import Settings, load_settings
 from protocols.envelope.claims import Claims
 from protocols.messages import CONFIG, Config

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge.collect.jobs import Job, Now, Priority
+from edge.collect.catch_up import Means
+from edge.collect.jobs import Job, Priority
 from edge.collect.watch import MeterWatch
 from edge.line.line import Line, Wire
 from edge.line.port import PortLostError
 from edge.meters.dlt645_driver import Dlt645Driver
 from edge.settings.rules import COLLECT_RULES, DLT645_METER_RULES
+from edge.timekeeping import Moment
 from hil.load import Load
 from hil.meter import Dlt645Meter
 from protocols.dlt645.controls import Function
@@ -143,9 +145,15 @@ class Rig:
         """Of what was told."""
         return [kind for kind, _, _ in self.told]
 
-    def now(self) -> Now:
+    def means(self, **collect: Any) -> Means:
+        """What the producers share; settings of [collect]."""
+        return Means(
+            self.watches, self.reaches, self.clock, self.collect(**collect), self.keep, self.memos
+        )
+
+    def now(self) -> Moment:
         """Of the gateway."""
-        return Now(self.clock.utc_ms(), self.clock.boot_ms(), self.clock.quality())
+        return self.clock.moment()
 
     def memos(self, scope: str) -> dict[str, Any]:
         """As the next start finds them."""

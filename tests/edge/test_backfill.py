@@ -50,15 +50,10 @@ def build(rig: Rig, drift_s: int | None = 0, **collect: Any) -> Backfill:
     """The producer as a start of the agent builds it."""
     return Backfill(
         rig.sections,
-        rig.watches,
-        rig.reaches,
-        rig.clock,
-        rig.collect(**collect),
-        rig.keep,
+        rig.means(**collect),
         lambda _: drift_s,
         rig.reader.sets_between,
         lambda: not rig.is_crowded,
-        rig.memos,
     )
 
 

@@ -40,13 +40,11 @@ class Bench:
         self.worker = LineWorker(rig.line, rig.watches, tasks, around)
         self.worker._jobs = FakeQueue(clock, ORDERS_MAX)
         self.worker._thread = NoThread()  # type: ignore[assignment]
-        common = (rig.watches, self.worker.reaches, clock, rig.collect(), rig.keep)
-        self.clocks = ClockWatch(*common, rig.tell, rig.memos)
+        means = rig.means()._replace(reaches=self.worker.reaches)
+        self.clocks = ClockWatch(means, rig.tell)
         drift_s = self.clocks.drift_s
-        self.events = MeterEvents(*common, drift_s, rig.memos)
-        self.fill = Backfill(
-            rig.sections, *common, drift_s, rig.reader.sets_between, lambda: True, rig.memos
-        )
+        self.events = MeterEvents(means, drift_s)
+        self.fill = Backfill(rig.sections, means, drift_s, rig.reader.sets_between, lambda: True)
         self.worker.background += [self.clocks, self.events, self.fill]
 
     def _submit(self, one: ReadingSet, slot: Any) -> None:

@@ -37,16 +37,7 @@ QUIET = "2026-09-21T22:20:00"  # local
 
 def build(rig: Rig, may_correct: bool = False, **collect: Any) -> ClockWatch:
     """The producer as a start of the agent builds it."""
-    return ClockWatch(
-        rig.watches,
-        rig.reaches,
-        rig.clock,
-        rig.collect(**collect),
-        rig.keep,
-        rig.tell,
-        rig.memos,
-        lambda: may_correct,
-    )
+    return ClockWatch(rig.means(**collect), rig.tell, lambda: may_correct)
 
 
 def make_rig(folder: Path, offset_s: float = 0, at: str = QUIET, **more: Any) -> Rig:
@@ -313,10 +304,7 @@ def test_without_the_standing_policy_nothing_is_set(tmp_path: Path) -> None:
     rig = make_rig(tmp_path, 45)
     rig.run(build(rig))
     assert not sets_sent(rig)
-    watch = ClockWatch(
-        rig.watches, rig.reaches, rig.clock, rig.collect(), rig.keep, rig.tell, rig.memos
-    )
-    rig.run(watch)
+    rig.run(ClockWatch(rig.means(), rig.tell))
     assert not sets_sent(rig)
 
 

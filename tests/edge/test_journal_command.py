@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edge.commands import journal as command
+from edge.commands.times import utc_text
 from edge.journal.folder import own_folder
 from edge.journal.store import Journal
 from edge.settings import Settings
@@ -175,7 +176,8 @@ def test_an_export_is_of_a_time_and_a_meter(
     assert export(tmp_path, capsys, "readings", "--meter", "none", *words) == []
     code, _, err = run(tmp_path, capsys, "export", "readings", "--from", "yesterday")
     assert code == 2
-    assert err == "busbar-edge: 'yesterday' is not a time such as 2026-11-21T10:00:00Z\n"
+    words = "--from 'yesterday' is not allowed; it must be a time such as 2026-11-21T10:00:00Z"
+    assert err == f"busbar-edge: {words}\n"
     journal.close()
 
 
@@ -313,3 +315,18 @@ def test_salvage_refuses_what_is_no_journal(
     assert (code, "can not be read as a journal" in err) == (1, True)
     code, out, _ = run(tmp_path, capsys, "check")
     assert (code, out) == (0, "the journal is whole\n")
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_790_000_000_007, "2026-09-21T14:13:20.007Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        (253_402_300_800_000, "253402300800000 ms"),
+        (1 << 62, "4611686018427387904 ms"),
+    ],
+)
+def test_a_time_is_shown_as_far_as_a_calendar_goes(at: int, text: str) -> None:
+    """Behind the year 9999 the number itself."""
+    assert utc_text(at) == text

@@ -25,15 +25,7 @@ PERIOD_MS = 3_600_000
 
 def build(rig: Rig, drift_s: int | None = None, **collect: Any) -> MeterEvents:
     """The producer as a start of the agent builds it."""
-    return MeterEvents(
-        rig.watches,
-        rig.reaches,
-        rig.clock,
-        rig.collect(**collect),
-        rig.keep,
-        lambda _: drift_s,
-        rig.memos,
-    )
+    return MeterEvents(rig.means(**collect), lambda _: drift_s)
 
 
 def open_cover(rig: Rig, times: int = 1, meter: str = "m-0") -> list[int]:

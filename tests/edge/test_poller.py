@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge.collect.groups import tasks_of
-from edge.collect.jobs import Now, Priority
+from edge.collect.jobs import Priority
 from edge.collect.plausible import Verdict
 from edge.collect.poller import (
     CATCH_UP_EVERY,
@@ -22,6 +22,7 @@ from edge.collect.watch import PAUSE_MS_FIRST, PAUSE_MS_MAX, MeterWatch
 from edge.line.line import REOPEN_MS_MAX, Line, Wire
 from edge.line.port import PortLostError
 from edge.meters.dlt645_driver import Dlt645Driver
+from edge.timekeeping import Moment
 from protocols.errors import CallerError
 from protocols.readings import Flag, ReadingSet, TimeQuality
 from tests.edge.fakes import (
@@ -458,7 +459,7 @@ class Endless:
         self.jobs: list[Job] = []
         self._requests = requests
 
-    def next_job(self, now: Now) -> Job:
+    def next_job(self, now: Moment) -> Job:
         """One more."""
         self.jobs.append(Job("m-0", self._requests, Priority.CATCH_UP))
         return self.jobs[-1]
@@ -668,3 +669,40 @@ def test_a_sweep_during_which_utc_is_put_right_has_the_right_time_and_no_slot() 
     (one,) = bench.sets
     assert bench.slots == [None]
     assert (one.boot_at, one.read_at) == (begun, UTC_MS)
+
+
+@pytest.mark.parametrize("is_between", [False, True])
+def test_utc_that_is_drawn_back_a_little_stores_no_slot_twice(is_between: bool) -> None:
+    """As a fast crystal's is, every few seconds, at whatever instant somebody asks for the time;
+    also between two who ask in the millisecond in which a slot begins."""
+    bench = Bench(1, period_s=10)
+    looked_at = asked_at = bench.clock.boot_ms()
+    moment = bench.clock.moment
+
+    def look() -> Moment:
+        nonlocal looked_at, asked_at
+        before, asked_at = asked_at, bench.clock.boot_ms()
+        is_then = asked_at == before and bench.clock.utc_ms() % 10_000 < 3
+        if asked_at - looked_at >= 5_000 and (is_then or not is_between):
+            looked_at = asked_at
+            bench.clock.set_utc(bench.clock.utc_ms() - 3)
+        return moment()
+
+    bench.clock.moment = look  # type: ignore[method-assign]
+    bench.run_for(600_000)
+    slots = [slot[1] for slot in bench.slots if slot]
+    assert [b - a for a, b in pairwise(slots)] == [10_000] * (len(slots) - 1)
+    assert len(slots) >= 59
+    assert bench.told("slots-missed") == []
+
+
+def test_slots_that_a_step_of_utc_left_out_are_not_told_as_a_busy_line() -> None:
+    """Nobody could run them: they never were."""
+    bench = Bench(1)
+    bench.run_for(65_000)
+    bench.clock.set_utc(bench.clock.utc_ms() + 3_600_000)
+    bench.run_for(65_000)
+    ((meter_id, detail),) = bench.told("slots-missed")
+    assert meter_id == "m-0"
+    assert detail.endswith(": UTC was put right")
+    assert bench.told("over-budget") == []

@@ -9,11 +9,11 @@ import pytest
 
 from edge.agent import Agent
 from edge.clock import SystemClock
+from edge.config.reload import Difference, check_whole, difference
 from edge.lines import REBUILT
 from edge.local.client import ask_once
 from edge.local.lines import RequestError
 from edge.orders.executor import OrderJob
-from edge.reload import Difference, check_whole, difference
 from edge.settings import load_settings
 from protocols.errors import SettingError
 from protocols.messages import OrderState

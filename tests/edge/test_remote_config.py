@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edge.agent import Agent
-from edge.config_folder import CANDIDATE, FAILED, GOOD, ConfigFolder, Outcome, Stored
+from edge.config.folder import CANDIDATE, FAILED, GOOD, ConfigFolder, Outcome, Stored
+from edge.config.remote import ARRIVED_MAX, TELL_AGAIN_MS
 from edge.lines import Lines
-from edge.remote_config import ARRIVED_MAX, TELL_AGAIN_MS
 from edge.settings import load_settings
 from edge.settings.remote import overlay
 from edge.sync.transport import Arrived

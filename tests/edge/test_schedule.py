@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.collect.schedule import IDLE_MS, JUMP_MS, Missed, Schedule, Task
+from edge.collect.schedule import IDLE_MS, JUMP_MS, MOVED, Missed, Schedule, Task
+from edge.timekeeping import TOLERANCE_MS
 from tests.edge.fakes import BOOT_MS, UTC_MS
 
 QUARTER_MS = 900_000
@@ -86,6 +87,34 @@ def test_a_small_correction_is_no_jump(drift: int) -> None:
     assert take_due(schedule, ALIGNED + 10_000 + drift, BOOT_MS + 10_000) == []
     assert schedule.jumps == 0
     assert take_due(schedule, ALIGNED + 60_000, BOOT_MS + 60_000) == [("m", ALIGNED + 60_000)]
+
+
+@pytest.mark.parametrize("back_ms", [1, 3, JUMP_MS, JUMP_MS + 1, TOLERANCE_MS])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_slot_that_began_is_not_run_again_by_a_small_step_back(
+    back_ms: int, is_restarted: bool
+) -> None:
+    """Nor is the one before it: nobody is told of such a step, so it makes no new time."""
+    schedule = scheduled({"m": 60_000}, {"m": ALIGNED - 60_000})
+    assert take_due(schedule, ALIGNED, BOOT_MS) == [("m", ALIGNED)]
+    assert schedule.store("m", ALIGNED) is None
+    if is_restarted:
+        schedule = scheduled({"m": 60_000}, schedule.slots())
+    runs = []
+    for ms in range(0, 60_000 + back_ms + 100, 50):
+        utc = ALIGNED + ms - back_ms
+        runs += [(utc, slot) for _, slot in take_due(schedule, utc, BOOT_MS + ms)]
+    assert [slot for _, slot in runs] == [ALIGNED + 60_000]
+    assert runs[0][0] - (ALIGNED + 60_000) < 50
+
+
+def test_a_slot_in_flight_while_utc_is_put_back_is_due_again() -> None:
+    """Its readings are stored without its name: it was another time's."""
+    schedule = scheduled({"m": 60_000}, {"m": ALIGNED - 60_000})
+    assert take_due(schedule, ALIGNED, BOOT_MS) == [("m", ALIGNED)]
+    back_ms = JUMP_MS + 200
+    assert take_due(schedule, ALIGNED + 100 - back_ms, BOOT_MS + 100) == []
+    assert take_due(schedule, ALIGNED, BOOT_MS + back_ms) == [("m", ALIGNED)]
 
 
 PERIODS = {"a": 15_000, "b": 60_000, "c": 7_000}
@@ -203,6 +232,29 @@ def test_slots_between_two_that_were_stored_are_missed() -> None:
     assert schedule.store("m", slot) == Missed(ALIGNED - 120_000, ALIGNED - 60_000, 2)
     slot = take_due(schedule, ALIGNED + 60_000, BOOT_MS + 60_000)[0][1]
     assert schedule.store("m", slot) is None
+
+
+def test_a_task_with_a_new_period_repeats_no_slot_and_misses_none_unsaid() -> None:
+    """Its last slot, of the period before, lies between two of the new one."""
+    last = ALIGNED + 420_000
+    schedule = scheduled({"m": QUARTER_MS}, {"m": last})
+    assert take_due(schedule, last + 60_000, BOOT_MS) == []
+    missed, slot = ALIGNED + QUARTER_MS, ALIGNED + 2 * QUARTER_MS
+    assert take_due(schedule, missed, BOOT_MS + 420_000) == [("m", missed)]
+    assert take_due(schedule, slot, BOOT_MS + 420_000 + QUARTER_MS) == [("m", slot)]
+    assert schedule.store("m", slot) == Missed(missed, missed, 1)
+
+
+def test_slots_that_a_clock_jump_left_out_are_the_clocks() -> None:
+    """Until a slot of the new time is stored."""
+    schedule = scheduled({"m": 60_000}, {"m": ALIGNED - 60_000})
+    take_due(schedule, ALIGNED, BOOT_MS)
+    schedule.store("m", ALIGNED)
+    later = ALIGNED + 180_000
+    assert take_due(schedule, later, BOOT_MS + 1_000) == [("m", later)]
+    assert schedule.store("m", later) == Missed(ALIGNED + 60_000, ALIGNED + 120_000, 2, MOVED)
+    assert take_due(schedule, later + 120_000, BOOT_MS + 121_000) == [("m", later + 120_000)]
+    assert schedule.store("m", later + 120_000) == Missed(later + 60_000, later + 60_000, 1)
 
 
 def test_a_slot_that_is_given_back_is_due_again_while_it_lasts() -> None:

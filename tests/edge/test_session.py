@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge.journal.highwater import HighWater
 from edge.journal.store import COUNTER_BLOCK
 from edge.sync.holding import UNSYNCED_HOLD_MS
 from edge.sync.session import (
@@ -426,11 +427,11 @@ def test_an_order_that_the_disk_refuses_stays_with_the_broker(
     """It was not taken up: the next connection brings it again, and then it is."""
     message = waiting.head_end.order(waiting.journal.epoch, 1)
 
-    def refuse(path: Path, value: int) -> None:
+    def refuse(mark: HighWater, path: Path, value: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("edge.journal.highwater._write", refuse)
+        patch.setattr(HighWater, "_write", refuse)
         with pytest.raises(OSError, match="No space"):
             waiting.arrive(message)
     assert (waiting.acknowledged, waiting.jobs) == (0, [])

@@ -7,8 +7,8 @@ enough for its line. A meter that is not polled soon is asked out of its turn.
 from typing import NamedTuple
 
 from edge.collect.probe import Probe
+from edge.config.reload import Checked, Difference
 from edge.lines import Lines
-from edge.reload import Checked, Difference
 
 PROBE_MS = 30_000  # between two questions to the meters of one line
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edge.clock import Clock
-from edge.config_folder import (
+from edge.config.folder import (
     CANDIDATE,
     GOOD,
     ConfigFolder,
@@ -26,9 +26,9 @@ from edge.config_folder import (
     Stored,
     digest_of,
 )
+from edge.config.probation import Probation, Terms
+from edge.config.reload import Checked, Reloader, check_whole
 from edge.lines import Lines
-from edge.probation import Probation, Terms
-from edge.reload import Checked, Reloader, check_whole
 from edge.settings import Settings, load_settings, read_text
 from edge.settings.remote import overlay
 from protocols.envelope.claims import Claims, check_times
@@ -256,6 +256,7 @@ class RemoteConfig:
         version, last = taken.config.version, self._folder.outcome
         if version > self._folder.mark.value:
             self._folder.mark.raise_to(version)
+            self._folder.mark.settle()
             self._folder.note(Outcome(version, taken.digest, "", "", is_told=True))
             self._judge(taken)
         elif last and (last.version, last.digest) == (version, taken.digest):
