@@ -3,8 +3,9 @@
 * A byte takes its 11 bits. Stations hear a burst when its last bit is out; the gateway's adapter
   gets its bytes in pieces of `chunk`, each when its last bit is out.
 * Who talks while another talks destroys the bytes of both.
-* A stream is a TCP connection: both ends may talk at once, and nothing is destroyed; what is on its
-  way when it is closed is lost.
+* A stream is a TCP connection: both ends may talk at once, and nothing is destroyed. Each answer
+  comes whole, behind the one before it: no byte of a late one gets between those of another. What
+  is on its way when it is closed is lost.
 * An adapter that was pulled out loses what comes, and its port fails until it is back.
 """
 
@@ -38,8 +39,11 @@ _NOBODY = _Nobody()
 class _Burst:
     """Bytes of one talker; None is the gateway."""
 
-    def __init__(self, source: Station | None, start_ns: int, byte_ns: int, data: bytes) -> None:
+    def __init__(
+        self, source: Station | None, start_ns: int, byte_ns: int, data: bytes, connection: int
+    ) -> None:
         self.source = source
+        self.connection = connection
         self.start_ns = start_ns
         self.end_ns = start_ns + len(data) * byte_ns
         self.data = bytearray(data)
@@ -73,6 +77,7 @@ class Bus:
         self._live: list[_Burst] = []
         self._quiet_since_ns = 0
         self._own_end_ns = 0
+        self._answers_end_ns = 0  # of a stream
         self._kept = bytearray()
         self._port: SimPort | None = None
 
@@ -126,7 +131,12 @@ class Bus:
         if not data:
             return
         now = self._scheduler.now_ns
-        burst = _Burst(source, now, self._byte_ns, data)
+        if self.is_stream and source is not None:
+            if self._answers_end_ns > now:
+                self._scheduler.after(self._answers_end_ns - now, _Talk(self, source, data))
+                return
+            self._answers_end_ns = now + len(data) * self._byte_ns
+        burst = _Burst(source, now, self._byte_ns, data, self.connection)
         for other in self._live:
             if other.end_ns > now and other.source is not source and not self.is_stream:
                 self._collide(other, burst)
@@ -150,6 +160,10 @@ class Bus:
             last = min(len(burst.data), -((burst.start_ns - until) // self._byte_ns))
             for at in range(first, last):
                 burst.data[at] = self._chance.randrange(256)
+
+    def is_lost(self, connection: int) -> bool:
+        """Whether what was sent over the connection of that number can arrive no more."""
+        return self.is_stream and self.connection != connection
 
     def arrive(self, data: bytes) -> None:
         """Bytes at the adapter."""
@@ -204,7 +218,8 @@ class _Arrival:
         self._bus, self._burst, self._at, self._end = bus, burst, at, end
 
     def __call__(self) -> None:
-        self._bus.arrive(bytes(self._burst.data[self._at : self._end]))
+        if not self._bus.is_lost(self._burst.connection):
+            self._bus.arrive(bytes(self._burst.data[self._at : self._end]))
 
 
 class _Talk:
@@ -215,7 +230,7 @@ class _Talk:
         self._connection = bus.connection
 
     def __call__(self) -> None:
-        if not self._bus.is_stream or self._bus.connection == self._connection:
+        if not self._bus.is_lost(self._connection):
             self._bus.talk(self._station, self._data)
 
 

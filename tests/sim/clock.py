@@ -12,6 +12,7 @@ from tests.sim.scheduler import MS, SECOND, Scheduler
 
 UTC_MS = 1_790_000_000_000  # world time 0
 _MILLION = 1_000_000
+_SEEN_NS = 10 * SECOND  # until the product has seen that its wall clock is right again
 
 
 class MachineClock:
@@ -20,9 +21,10 @@ class MachineClock:
     def __init__(self, scheduler: Scheduler, drift_ppm: int) -> None:
         self.drift_ppm = drift_ppm
         self.errors: list[tuple[int, int]] = [(0, 0)]  # (since ns, ms), each that ever was
-        self.quality: int = TimeQuality.NTP
+        self._quality: int = TimeQuality.NTP
         self._scheduler = scheduler
         self._booted_ns = 0
+        self._wrong_ns: list[int] = []  # when the wall clock ceased to be right, and was again
 
     @property
     def error_ms(self) -> int:
@@ -31,7 +33,41 @@ class MachineClock:
 
     @error_ms.setter
     def error_ms(self, error_ms: int) -> None:
+        was_right = self.is_right
         self.errors.append((self._scheduler.now_ns, error_ms))
+        self._note_right(was_right)
+
+    @property
+    def quality(self) -> int:
+        """What the kernel says of the wall clock."""
+        return self._quality
+
+    @quality.setter
+    def quality(self, quality: int) -> None:
+        was_right = self.is_right
+        self._quality = quality
+        self._note_right(was_right)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the wall clock is synchronised, with the true time."""
+        return self._quality == TimeQuality.NTP and self.error_ms == 0
+
+    def _note_right(self, was_right: bool) -> None:
+        now = self._scheduler.now_ns
+        if was_right and not self.is_right:
+            is_unseen = bool(self._wrong_ns) and now <= self._wrong_ns[-1] + _SEEN_NS
+            self._wrong_ns = self._wrong_ns[:1] if is_unseen else [now]
+        elif self.is_right and not was_right:
+            self._wrong_ns.append(now)
+
+    def drift_held_ms(self) -> float:
+        """How far boot time may have run away since the wall clock was right last: no other source
+        held it."""
+        now = self._scheduler.now_ns
+        if not self._wrong_ns or (self.is_right and now > self._wrong_ns[-1] + _SEEN_NS):
+            return 0.0
+        return (now - self._wrong_ns[0]) * abs(self.drift_ppm) / _MILLION / MS
 
     def errors_since(self, at_ns: float) -> list[int]:
         """Every error that the wall clock has had since then."""

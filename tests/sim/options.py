@@ -43,6 +43,8 @@ FAULTS = {  # name -> how likely against the others
 }
 OF_EACH_DAY = ("gateway_killed", "clock_day_forward", "clock_day_back", "meter_silent")
 DAY_S, DAY_METERS, DAY_LINES, DAY_STRIKES = 86_400, 20, 2, 60
+HOLDS_S = (2, 10, 40)  # the product's hour is longer than such a world lasts
+DAY_HOLD_S = 3_600
 
 
 class Strike(NamedTuple):
@@ -61,6 +63,7 @@ class Options(NamedTuple):
     gateways: tuple[Gateway, ...]
     queue_messages: int
     weather: Weather
+    hold_s: int  # how long rows wait for their time before they go without
     strikes: tuple[Strike, ...]
     orders: tuple[tuple[int, str, str, int], ...]  # at s, meter, OBIS, valid for s
 
@@ -93,6 +96,7 @@ def draw(seed: int) -> Options:
         gateways=gateways,
         queue_messages=chance.choice((10, 10, 1000)),
         weather=_weather(chance, 1),
+        hold_s=random.Random(f"hold {seed}").choice(HOLDS_S),
         strikes=_strikes(chance, chaos_s),
         orders=_orders(chance, gateways, chaos_s),
     )
@@ -173,6 +177,7 @@ def draw_day(seed: int) -> Options:
         chaos_s=DAY_S,
         gateways=(gateway,),
         weather=_weather(chance, 1),
+        hold_s=DAY_HOLD_S,
         strikes=tuple(sorted(strikes)),
         orders=_orders(chance, (gateway,), DAY_S),
     )

@@ -102,7 +102,7 @@ PLANTED = {
     "re-timed after it was sent": Fault(
         "edge/journal/readings.py",
         '"WHERE sequence > ? AND quality = ? AND origin = ?"',
-        '"WHERE sequence > ? AND quality >= ? AND origin = ?"',
+        '"WHERE sequence > 0 * ? AND quality = ? AND origin = ?"',
     ),
     "nonces kept for ever": Fault(
         "edge/sync/session.py", "while len(self._nonces) > NONCES_MAX:", "while False:"

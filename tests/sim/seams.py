@@ -4,7 +4,8 @@ Four seams, and nothing else is touched: time (and with it threads, queues and f
 the line's bytes, the disk, the broker. Every object of the product is the product's own, built by
 its own composition roots. Several gateways share its modules, so what each has of its own is found
 by the process that runs. Two more names are watched, and do what they always do: what seals a
-message, and what puts reading sets into one.
+message, and what puts reading sets into one. One number is smaller than the product's: most worlds
+do not last for the hour that rows wait for their time.
 """
 
 import contextlib
@@ -23,6 +24,8 @@ import edge.agent
 import edge.clock
 import edge.clock_file
 import edge.collect.poller
+import edge.config.reload
+import edge.config.remote
 import edge.events
 import edge.face
 import edge.journal.ballast
@@ -33,9 +36,8 @@ import edge.journal.store
 import edge.journal.writer
 import edge.lines
 import edge.meters.learned
-import edge.reload
-import edge.remote_config
 import edge.sync.connecting
+import edge.sync.holding
 import edge.sync.sender
 import edge.sync.session
 import edge.sync.transport
@@ -55,14 +57,14 @@ _THREADING = (
     edge.journal.writer,
     edge.lines,
     edge.meters.learned,
-    edge.reload,
-    edge.remote_config,
+    edge.config.reload,
+    edge.config.remote,
     edge.sync.session,
 )
 _QUEUES = (
     cloud.ingest.mailbox,
     edge.collect.poller,
-    edge.remote_config,
+    edge.config.remote,
     edge.sync.session,
     edge.sync.transport,
 )
@@ -108,6 +110,7 @@ def worlds_place(
     gateways: dict[str, GatewayMachine],
     head_end_disk: Disk,
     counters: Counters,
+    hold_s: int,
 ) -> Iterator[None]:
     """While it lasts, the product meets the world."""
 
@@ -134,6 +137,7 @@ def worlds_place(
         (edge.agent, "SerialPort", lambda *settings: here().make_port(*settings)),
         (edge.sync.connecting, "Transport", lambda *parts: here().make_transport(*parts)),
         (edge.face, "LocalServer", _NoStatus),
+        (edge.sync.holding, "UNSYNCED_HOLD_MS", hold_s * 1000),
         (edge.sync.sender, "seal", counters.watch_seal(edge.sync.sender.seal)),
         (cloud.identity.sealing, "seal", counters.watch_seal(cloud.identity.sealing.seal)),
         (

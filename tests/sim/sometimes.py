@@ -56,6 +56,7 @@ MINIMA = {  # mark -> times, in SEEDS_MIN worlds or more; about a tenth of what 
     "refused_at_head_end": 20,
     "rows_purged": 20,
     "rows_retimed": 5,
+    "set_sent_without_time": 50,
     "several_gateways": 3,
     "stale_bytes": 50,
     "stray_frame": 1,

@@ -26,9 +26,10 @@ TIME_ERROR_MS = {TimeQuality.NTP: 1_000, TimeQuality.SIGNED: 8_000}
 DLT645_LATE_MS_MAX = 3_000  # of an answer that may still be taken for that of the next sweep
 
 
-def check_time(quality: int, error_ms: float) -> None:
-    """BrokenError when a time is worse than its quality says."""
-    if abs(error_ms) > TIME_ERROR_MS.get(quality, 1 << 60):
+def check_time(quality: int, error_ms: float, drift_ms: float = 0) -> None:
+    """BrokenError when a time is worse than its quality says, and what drifted while it was
+    held."""
+    if abs(error_ms) > TIME_ERROR_MS.get(quality, 1 << 60) + drift_ms:
         raise BrokenError(f"a time of quality {quality} is wrong by {error_ms:.0f} ms")
 
 
@@ -107,11 +108,10 @@ class GatewayWitness:
         for key, row in survived:
             self._marks["commit_survived_its_cut"] += 1
             self._commit(key, row)
-        if survived:
-            reader = agent._session._reader
-            meters = {row.identity[0] for _, row in survived}
-            told = [event for _, event in reader.events_between(None, 0, 1 << 60)]
-            self.slots.survived(meters, reader.memos(SLOT), told)
+        reader = agent._session._reader
+        meters = {row.identity[0] for _, row in survived}
+        told = [event for _, event in reader.events_between(None, 0, 1 << 60)]  # maybe they alone
+        self.slots.survived(meters, reader.memos(SLOT), told)
         self._note("journal_checked", len(rows), agent._writer.head)
 
     def stopped(self, agent: Agent) -> None:
@@ -156,7 +156,7 @@ class GatewayWitness:
             # time: since then, no error of the system clock is ours.
             known = [0] if self._is_told(one) else self._clock.errors_of_boot()
             error_ms = min((error_ms - known_ms for known_ms in known), key=abs)
-        check_time(one.quality, error_ms)
+        check_time(one.quality, error_ms, self._clock.drift_held_ms())
         self._note("read", one.meter_id, len(one.readings), one.quality)
 
     def _is_told(self, one: ReadingSet) -> bool:
@@ -205,6 +205,7 @@ class GatewayWitness:
             if self._sent.setdefault(key, row) != row:
                 raise BrokenError(f"sequence {sequence} is sent with another time than before")
             self._marks["set_sent"] += 1
+            self._marks["set_sent_without_time"] += row.quality == TimeQuality.UNSYNCED
 
     def _check_acknowledged(self, stored: Ranges, *_: object) -> None:
         self._verify(stored, "an acknowledgement names")

@@ -117,7 +117,9 @@ class World:
                 stack.callback(machine.disk.sweep)
             stack.callback(self.witness.left)
             stack.enter_context(
-                worlds_place(scheduler, self.gateways, self.head_end.disk, self.counters)
+                worlds_place(
+                    scheduler, self.gateways, self.head_end.disk, self.counters, options.hold_s
+                )
             )
             stack.callback(self._end_machines)
             stack.enter_context(_Listening(self))
