@@ -2,8 +2,8 @@
 
 * An answer is ours when transaction, protocol id 0, length, unit and function are: a late one, of
   an earlier transaction, is never taken for another (Modbus Messaging on TCP/IP 1.0b, 3.1.3).
-* There is no checksum: TCP guards the bytes on their way. A byte that is changed behind that, in a
-  converter for example, is not noticed here.
+* There is no checksum: TCP guards the bytes and their order on their way. A byte that is changed
+  behind that, or a server that sends one answer in the middle of another, is not noticed here.
 * The line drains before it asks, so the end of a late answer may stand in front of ours: each place
   where our transaction stands is tried.
 """
