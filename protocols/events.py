@@ -137,6 +137,21 @@ config-reverted alarm a new configuration failed, the last good one is in force 
 config-checked info a configuration was tried without putting it in force
 uplink-budget-spent warning the day's bytes of the uplink are spent
 events-lost alarm events were dropped, because they could not be stored in time
+order-unknown alarm an order was sent, and what came of it is not known
+order-contradicted alarm what was observed after an order contradicts itself
+order-stopped info an order was stopped before it was sent
+open-while-paid alarm a meter is disconnected that no order disconnected
+closed-while-cut alarm a meter is connected that an order disconnected
+current-while-open alarm current flows through a meter that says it is disconnected
+ceiling-reached alarm the disconnects of an hour or a day are used up
+policy-missing warning no policy was received since the start: nobody is disconnected
+lease-ended warning the permission to disconnect has ended
+counter-regressed alarm an order counter stands lower than one taken up before
+credential-refused alarm a meter refused a credential; it is not tried again
+keep-power-set info a meter keeps power: it refuses to disconnect
+keep-power-lifted info a meter no longer keeps power
+meter-identity alarm a meter is not the one that its settings say
+audit-broken alarm the audit chain does not join or can not be written
 """
 
 

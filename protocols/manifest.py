@@ -1,8 +1,9 @@
 """The meter part of protocols/ as a MicroPython manifest: what a firmware freezes.
 
 It is all of protocols/ but the sealed envelope, which needs libraries of CPython, and the messages
-with their topics, which travel in nothing else. A new module belongs to it without being named
-here. Meter models are left out too: they are TOML, which MicroPython does not read.
+with their topics, orders and audit chain, which travel in nothing else. A new module belongs to it
+without being named here. Meter models are left out too: they are TOML, which MicroPython does not
+read.
 
 usage: make -C ports/PORT FROZEN_MANIFEST=/path/to/protocols/manifest.py
 
@@ -12,7 +13,15 @@ MicroPython's build runs this file on CPython, in its own folder, and brings `me
 
 import os
 
-APART = ("envelope", "events.py", "manifest.py", "messages.py", "topics.py")
+APART = (
+    "audit",
+    "envelope",
+    "events.py",
+    "manifest.py",
+    "messages.py",
+    "orders",
+    "topics.py",
+)
 
 
 def meter_part() -> list[str]:

@@ -15,12 +15,28 @@ DATA = "up/d"
 EVENTS = "up/e"
 RECEIPTS = "up/r"
 HELLO = "up/h"
+AUDIT = "up/l"
 PRESENCE = "st"  # a hint only: unsigned
 ORDERS = "dn/c"
 ACKNOWLEDGEMENTS = "dn/a"
 CONFIGURATION = "dn/cfg"
+POLICY = "dn/p"
+STOPS = "dn/s"
 KEYS = "dn/k"
-SUFFIXES = (DATA, EVENTS, RECEIPTS, HELLO, PRESENCE, ORDERS, ACKNOWLEDGEMENTS, CONFIGURATION, KEYS)
+SUFFIXES = (
+    DATA,
+    EVENTS,
+    RECEIPTS,
+    HELLO,
+    AUDIT,
+    PRESENCE,
+    ORDERS,
+    ACKNOWLEDGEMENTS,
+    CONFIGURATION,
+    POLICY,
+    STOPS,
+    KEYS,
+)
 
 
 class Topic(namedtuple("Topic", ("tenant", "gateway", "suffix"))):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from protocols.errors import SettingError
 from provisioning import model_check
+from provisioning.approvers import FILE_NAME, Approvers, Changed, described
 from provisioning.deployment import DEFAULT_HOSTS, DEFAULT_TENANT, Deployment
 
 OK = 0
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(revoke)
     _add_gateway(revoke)
     revoke.set_defaults(run=_revoke)
+    _add_approver(commands)
     renew = commands.add_parser(
         "renew-crl",
         help="renew the revocation list",
@@ -77,6 +79,32 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(commands)
     _add_search(commands)
     return parser
+
+
+def _add_approver(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("approver", help="say who may approve orders")
+    actions = parser.add_subparsers(dest="approver_command", metavar="COMMAND", required=True)
+    add = actions.add_parser(
+        "add",
+        help="let a person approve orders",
+        description="Takes the public record of a key that busbar-cloud approver-key new made on "
+        "the person's own machine, and has head end and gateways trust it. Harmless when repeated.",
+    )
+    add.add_argument("name", metavar="NAME", help="of the person, as in people.json")
+    add.add_argument("--public", required=True, type=Path, metavar="FILE", help="the public record")
+    _add_directory(add)
+    add.set_defaults(run=_approver_add)
+    revoke = actions.add_parser(
+        "revoke",
+        help="end every key of a person",
+        description="Marks the keys as revoked for head end and gateways. Harmless when repeated.",
+    )
+    revoke.add_argument("name", metavar="NAME", help="of the person")
+    _add_directory(revoke)
+    revoke.set_defaults(run=_approver_revoke)
+    shown = actions.add_parser("list", help="name the people who may approve, and their keys")
+    _add_directory(shown)
+    shown.set_defaults(run=_approver_list)
 
 
 def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -167,6 +195,34 @@ def _revoke(arguments: argparse.Namespace) -> int:
         f"{arguments.dir / 'broker' / 'crl.pem'} again (mosquitto: SIGHUP)"
     )
     return OK
+
+
+def _approver_add(arguments: argparse.Namespace) -> int:
+    approvers = Approvers(arguments.dir)
+    _tell_changed(arguments.dir, approvers.add(arguments.name, arguments.public, _now()))
+    return OK
+
+
+def _approver_revoke(arguments: argparse.Namespace) -> int:
+    _tell_changed(arguments.dir, Approvers(arguments.dir).revoke(arguments.name, _now()))
+    return OK
+
+
+def _approver_list(arguments: argparse.Namespace) -> int:
+    for record in Approvers(arguments.dir).records():
+        print(described(record))
+    return OK
+
+
+def _tell_changed(directory: Path, changed: Changed) -> None:
+    for record in changed.records:
+        print(described(record))
+    for name in changed.gateways:
+        path = directory / "gateways" / name / "keyset.json"
+        print(f"gateway {name}: copy {path} to it and restart it")
+    for name in changed.absent:
+        source = directory / "cloud" / FILE_NAME
+        print(f"gateway {name}: its folder is not here; put the keys of {source} into its keyset")
 
 
 def _renew_crl(arguments: argparse.Namespace) -> int:

@@ -3,9 +3,11 @@
     ca/         ca.key ca.pem crl.pem issued/NAME-SERIAL.pem
     broker/     broker.key broker.pem ca.pem crl.pem
     cloud/      tls.key tls.pem ca.pem keys.json config-keys.json keyset.json registry.json
+                approvers.json, when somebody may approve (`approvers.py`)
     gateways/ID tls.key tls.pem ca.pem keys.json keyset.json
 
-* Nothing is ever overwritten but the registry and the revocation list; those are replaced whole.
+* Nothing is ever overwritten but the revocation list and the files that say whom to trust; those
+  are replaced whole.
 * A run does all that it was asked for, or nothing. A gateway's folder is made under another name
   and gets its own when it is complete; then the registry learns its keys. A run that was killed
   between the two is finished by the next one that names the gateway.
@@ -17,18 +19,18 @@ The clock is the caller's: `now` is UTC ms.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from protocols.envelope.claims import is_count
 from protocols.envelope.keys import KeyRecord
-from protocols.errors import EnvelopeError, SettingError
+from protocols.errors import SettingError
 from protocols.messages import HEAD_END
 from protocols.topics import NAME_SIZE_MAX, is_name
 from provisioning import files, folders, pki
+from provisioning.approvers import read_approvers
 from provisioning.identity import (
     INGEST,
     NOT_REVOKED,
@@ -37,6 +39,7 @@ from provisioning.identity import (
     make_gateway,
     make_head_end,
 )
+from provisioning.keysets import Keyset, read_keyset, read_records
 
 GATEWAYS_MAX = 1024  # of one run; a typing error must not fill the disk
 DEFAULT_TENANT = "t1"
@@ -154,17 +157,17 @@ class Deployment:
                 )
         added: list[KeyRecord] = []
         authority = self._read_authority()
-        head_end = self._read_head_end()
+        trusted = (*self._read_head_end(), *read_approvers(self.directory).records)
         self._write_revocations([], now)
         with folders.workshop(self._gateways) as new:
             for name in gateways:
                 if not (self._gateways / name).exists():
                     gateway = make_gateway(name, own_tenant, now)
-                    folders.write_gateway(new, self._ca, authority, gateway, head_end, now)
+                    folders.write_gateway(new, self._ca, authority, gateway, trusted, now)
             for name in gateways:
                 if (new / name).exists():
                     (new / name).rename(self._gateways / name)
-                added += _read_records(self._gateways / name / "keys.json", name)
+                added += _read_own_records(self._gateways / name / "keys.json", name)
         files.sync_directory(self._gateways)
         self._write_registry(own_tenant, (*records, *added), version + 1)
         return [self._gateways / name for name in gateways]
@@ -195,23 +198,16 @@ class Deployment:
     def _write_registry(self, tenant: str, records: tuple[KeyRecord, ...], version: int) -> None:
         files.replace(self._registry, files.json_bytes(keyset_json(tenant, records, version)))
 
-    def _read_registry(self) -> tuple[str, tuple[KeyRecord, ...], int]:
-        table = files.read_json(self._registry)
-        tenant, rows = table.get("tenant"), table.get("keys")
-        if not isinstance(tenant, str) or not is_name(tenant) or not isinstance(rows, list):
-            raise SettingError(f"{self._registry} is damaged: it must hold a tenant and keys")
-        version = table.get("version")
-        if not isinstance(version, int) or not is_count(version):
-            raise SettingError(f"{self._registry} is damaged: its version is no whole number")
-        return tenant, _records(self._registry, rows), version
+    def _read_registry(self) -> Keyset:
+        return read_keyset(self._registry)
 
     def _read_head_end(self) -> tuple[KeyRecord, ...]:
-        """What gateways trust. The private keys may have moved to where they are used."""
+        """What gateways trust of it. The private keys may have moved to where they are used."""
         path = self.directory / "cloud" / "keyset.json"
         rows = files.read_json(path).get("keys")
         if not isinstance(rows, list) or not rows:
             raise SettingError(f"{path} is damaged: it must hold keys")
-        records = _records(path, rows)
+        records = read_records(path, rows)
         if any(record.owner != HEAD_END for record in records):
             raise SettingError(f"{path} does not hold the keys of {HEAD_END!r}")
         return records
@@ -259,27 +255,15 @@ def _check_names(tenant: str | None, gateways: Sequence[str]) -> None:
             raise SettingError(f"--gateway {name!r} is named twice: name each gateway once")
 
 
-def _read_records(path: Path, party: str) -> tuple[KeyRecord, ...]:
-    """The public records of a keys.json."""
+def _read_own_records(path: Path, party: str) -> tuple[KeyRecord, ...]:
+    """The public records of a party's keys.json."""
     table = files.read_json(path)
     keys = table.get("keys")
     if not isinstance(keys, list) or not all(isinstance(one, dict) for one in keys):
         raise SettingError(f"{path} is damaged: it must hold keys")
-    records = _records(path, [one.get("record") for one in keys])
+    records = read_records(path, [one.get("record") for one in keys])
     if table.get("party") != party or any(record.owner != party for record in records):
         raise SettingError(f"{path} does not hold the keys of {party!r}")
-    return records
-
-
-def _records(path: Path, rows: list[Any]) -> tuple[KeyRecord, ...]:
-    try:
-        records = tuple(KeyRecord.from_json(row) for row in rows)
-    except EnvelopeError as error:
-        raise SettingError(f"{path} is damaged: {error}") from error
-    for record in records:
-        times = (record.not_before, record.not_after, record.revoked)
-        if not isinstance(record.owner, str) or not all(is_count(time) for time in times):
-            raise SettingError(f"{path} is damaged: a key record has no owner or no times")
     return records
 
 

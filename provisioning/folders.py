@@ -65,15 +65,15 @@ def write_gateway(
     ca: Path,
     authority: pki.Authority,
     gateway: Identity,
-    head_end: tuple[KeyRecord, ...],
+    trusted: tuple[KeyRecord, ...],
     now: int,
 ) -> None:
-    """A gateway's whole folder in `root`; `head_end` is whom it trusts."""
+    """A gateway's whole folder in `root`; `trusted`: the head end, and who may approve."""
     directory = root / gateway.party
     files.make_directory(directory)
     write_tls(directory, ca, authority, gateway, gateway.party, now)
     _write_keys(directory / "keys.json", gateway, GATEWAY_USES)
-    keyset = files.json_bytes(keyset_json(gateway.tenant, head_end))
+    keyset = files.json_bytes(keyset_json(gateway.tenant, trusted))
     files.write_new(directory / "keyset.json", keyset)
     files.sync_directory(directory)
 

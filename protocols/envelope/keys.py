@@ -20,12 +20,20 @@ class Use:
 
     SIGN_DATA = "sign-data"  # gateway: batches, receipts, hello
     SIGN_ACK = "sign-ack"  # head end: acknowledgements
-    SIGN_ORDER = "sign-order"  # head end: orders
+    SIGN_ORDER = "sign-order"  # head end: orders, the policy and stops
     SIGN_CONFIG = "sign-config"  # head end: configurations
+    APPROVE = "approve-order"  # a person: approvals of orders
     OPEN = "open"  # either: messages are encrypted to it
 
 
-USES = (Use.SIGN_DATA, Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG, Use.OPEN)
+USES = (
+    Use.SIGN_DATA,
+    Use.SIGN_ACK,
+    Use.SIGN_ORDER,
+    Use.SIGN_CONFIG,
+    Use.APPROVE,
+    Use.OPEN,
+)
 
 
 class KeyRecord(

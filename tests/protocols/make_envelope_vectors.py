@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from protocols.audit.chain import AuditBatch, Entry, entry_bytes, first_hash
 from protocols.envelope.batch import encode_batch
 from protocols.envelope.claims import Claims
 from protocols.envelope.events import encode_events
@@ -17,12 +18,15 @@ from protocols.envelope.keys import ESP256, PrivateKey, Use
 from protocols.envelope.seal import Context, seal
 from protocols.envelope.suites import Provider
 from protocols.events import Event
-from protocols.messages import Ack, Config, Hello, Order, Receipt
+from protocols.messages import NO_TERMS, Ack, Config, Hello, Order, Policy, Receipt, Stop
 from protocols.obis import Obis
+from protocols.orders.approvals import approval_bytes, order_digest
+from protocols.orders.order import NO_OBIS, Approval, Terms
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Flag, Origin, Reading, ReadingSet, TimeQuality
 from tests.protocols.envelope.world import (
     ACK_KEY,
+    APPROVER_KEY,
     CLOUD_OPEN,
     CLOUD_OPEN_XWING,
     CONFIG_KEY,
@@ -32,6 +36,8 @@ from tests.protocols.envelope.world import (
     HEAD_END,
     NOW,
     ORDER_KEY,
+    PROVIDER,
+    SECOND_APPROVER_KEY,
 )
 
 FILE = Path(__file__).parent.parent / "vectors" / "envelope.json"
@@ -49,6 +55,8 @@ KEYS = {
     "head-end ack": ACK_KEY,
     "head-end order": ORDER_KEY,
     "head-end config": CONFIG_KEY,
+    "approver": APPROVER_KEY,
+    "second approver": SECOND_APPROVER_KEY,
     "head-end open": CLOUD_OPEN,
     "head-end open x-wing": CLOUD_OPEN_XWING,
 }
@@ -91,6 +99,33 @@ MARKED_BATCH = encode_batch(
     ],
     15,
 )
+ASKED = Terms(
+    "head-end",
+    4,
+    "person:li",
+    NOW - 3_600_000,
+    "unpaid for 40 days",
+    NOW - 60_000,
+    NOW + 86_400_000,
+    900_000,
+    b"",
+    0,
+)
+CUT = Order(b"order-id--16-b-t", "disconnect", "m1", "123456789012", NO_OBIS, (), ASKED, ())
+
+
+def _approved(order: Order) -> Order:
+    """With the signatures of two people."""
+    digest = order_digest(PROVIDER, "t1", GATEWAY, order)
+    approvals = []
+    for key in (APPROVER_KEY, SECOND_APPROVER_KEY):
+        signed = approval_bytes(PROVIDER, digest, key.record.owner, NOW - 1_800_000)
+        signature = PROVIDER.signer(ESP256, key.private).sign(signed)
+        approvals.append(Approval(key.record.owner, key.record.kid, NOW - 1_800_000, signature))
+    return order._replace(approvals=tuple(approvals))
+
+
+APPROVED = _approved(CUT)
 BODIES = {
     "batch": BATCH,
     "hello": Hello(NONCE, b"b" * 16, "0.1.0", 12, 7, 2, 3, (("m1", "123456789012"),)).to_body(),
@@ -103,9 +138,24 @@ BODIES = {
         TimeQuality.SIGNED,
         (Reading(ENERGY, Quantity(26, 1, "Wh", Kind.CUMULATIVE)), Reading(NUMBER, NUMBER_TEXT)),
         ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16")),
+        (),
     ).to_body(),
-    "ack": Ack(EPOCH, 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),), 5).to_body(),
-    "order": Order(b"order-id--16-b-r", "read", "m1", "123456789012", ENERGY, ()).to_body(),
+    "receipt of a switch": Receipt(
+        b"order-id--16-b-t",
+        6,
+        "confirmed",
+        "",
+        NOW,
+        TimeQuality.SIGNED,
+        (),
+        ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16")),
+        (("relay before", "connected"), ("relay after", "disconnected"), ("records", "+1")),
+    ).to_body(),
+    "ack": Ack(EPOCH, 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),), 5, 0).to_body(),
+    "ack of audit": Ack(EPOCH, 7, (), NOW, b"", ((6, "confirmed"),), 5, 12).to_body(),
+    "order": Order(
+        b"order-id--16-b-r", "read", "m1", "123456789012", ENERGY, (), NO_TERMS, ()
+    ).to_body(),
     "backfill": Order(
         b"order-id--16-b-s",
         "backfill",
@@ -113,6 +163,26 @@ BODIES = {
         "123456789012",
         ENERGY,
         (NOW - 86_400_000, NOW),
+        NO_TERMS,
+        (),
+    ).to_body(),
+    "disconnect": APPROVED.to_body(),
+    "policy": Policy(
+        NOW, 6, NOW + 14_400_000, NOW + 30 * 86_400_000, (20260101, 20260217), 0, 0, ("m7",), 300
+    ).to_body(),
+    "stop": Stop((b"order-id--16-b-t",), NOW).to_body(),
+    "audit": AuditBatch(
+        1,
+        first_hash("t1", GATEWAY, EPOCH),
+        (
+            entry_bytes(PROVIDER, Entry(1, NOW, 2, "policy", "", b"", {"serial": NOW})),
+            entry_bytes(
+                PROVIDER,
+                Entry(
+                    2, NOW + 5, 2, "order-armed", "m1", b"order-id--16-b-t", {"relay": "connected"}
+                ),
+            ),
+        ),
     ).to_body(),
     "marked batch": MARKED_BATCH,
     "events": encode_events(
@@ -180,6 +250,18 @@ CASES = (
          Claims(12, NOW, 0, b"", EPOCH, 6), "events"),
     Case("config", "config", "dn/cfg", DOWN, "head-end config", Use.SIGN_CONFIG, "gw1 open",
          Claims(3, NOW, NOW + 86_400_000, b"", EPOCH, 7), "config"),
+    Case("receipt, with facts", "receipt", "up/r", UP, "gw1 data", Use.SIGN_DATA, "head-end open",
+         Claims(13, NOW, 0, b"", EPOCH, 3), "receipt of a switch"),
+    Case("ack, of audit entries", "ack", "dn/a", DOWN, "head-end ack", Use.SIGN_ACK, "gw1 open",
+         Claims(6, NOW, NOW + 86_400_000, b"", EPOCH, 4), "ack of audit"),
+    Case("order, approved", "order", "dn/c", DOWN, "head-end order", Use.SIGN_ORDER,
+         "gw1 open", Claims(6, NOW, NOW + 900_000, NONCE, EPOCH, 5), "disconnect"),
+    Case("policy", "policy", "dn/p", DOWN, "head-end order", Use.SIGN_ORDER, "gw1 open",
+         Claims(NOW, NOW, NOW + 86_400_000, NONCE, bytes(8), 8), "policy"),
+    Case("stop", "stop", "dn/s", DOWN, "head-end order", Use.SIGN_ORDER, "gw1 open",
+         Claims(NOW, NOW, NOW + 86_400_000, b"", bytes(8), 9), "stop"),
+    Case("audit", "audit", "up/l", UP, "gw1 data", Use.SIGN_DATA, "head-end open",
+         Claims(14, NOW, 0, b"", EPOCH, 10), "audit"),
 )  # fmt: skip
 
 

@@ -27,6 +27,9 @@ GATEWAY_KINDS = set(
     jump stuck register-restarted meter-clock-drift meter-clock-set meter-clock-faulty backfilled
     backfill-incomplete config-applied config-refused config-reverted config-checked
     uplink-budget-spent events-lost
+    order-unknown order-contradicted order-stopped open-while-paid closed-while-cut
+    current-while-open ceiling-reached policy-missing lease-ended counter-regressed
+    credential-refused keep-power-set keep-power-lifted meter-identity audit-broken
     """.split()
 )
 

@@ -1,4 +1,4 @@
-"""protocols/messages.py: what gateway and head end tell each other, and how an order may go on."""
+"""protocols/messages.py: what gateway and head end tell each other."""
 
 import copy
 from collections.abc import Callable
@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from protocols import messages, topics
 from protocols.envelope.fields import TEXT_SIZE_MAX
 from protocols.envelope.keys import USES, Use
-from protocols.errors import CallerError, EnvelopeError
+from protocols.errors import EnvelopeError
 from protocols.messages import (
     ACK,
-    ACTIONS,
-    ARGUMENT_MAX,
-    ARGUMENTS_MAX,
+    AUDIT,
     CONFIG,
     CONFIG_SIZE_MAX,
     DATA,
@@ -24,40 +22,37 @@ from protocols.messages import (
     EVENT,
     EVIDENCE_FRAME_SIZE_MAX,
     EVIDENCE_MAX,
+    FACT_NAME_SIZE_MAX,
+    FACTS_MAX,
     HEAD_END,
     HELLO,
     MESSAGE_KINDS,
     METERS_MAX,
     ORDER,
     ORDER_READINGS_MAX,
-    ORDER_STATES,
-    ORDER_STEPS,
+    POLICY,
     RANGES_MAX,
     RECEIPT,
     RECEIPT_STATES,
     RECEIPTS_MAX,
+    STOP,
     UPLINK_BY_SUFFIX,
     VERSION,
     Ack,
-    Action,
     Config,
     Hello,
     MessageKind,
-    Order,
-    OrderState,
     Receipt,
-    can_follow,
-    check_target,
-    settles,
 )
 from protocols.obis import Obis
 from protocols.quantity import SCALER_MAX, UNITS, VALUE_MAX, Kind, Quantity
 from protocols.readings import Reading
+from tests.protocols import faulty
 from tests.protocols.envelope.strategies import mutated, values
 from tests.protocols.envelope.world import PROVIDER
+from tests.protocols.faulty import LARGEST, ODD_COUNTS, ODD_TEXTS, refused
 from tests.protocols.outcome import outcome
 
-LARGEST = (1 << 63) - 1
 COUNT = st.integers(0, 100) | st.integers(0, LARGEST)
 TEXT = st.text(min_size=1, max_size=20)
 BYTES = {size: st.binary(min_size=size, max_size=size) for size in (8, 16)}
@@ -76,18 +71,13 @@ HELLOS = st.builds(
     Hello, BYTES[16], BYTES[16], TEXT, COUNT, COUNT, st.integers(0, 3), COUNT,
     st.lists(st.tuples(TEXT, TEXT), max_size=4).map(tuple),
 )  # fmt: skip
-SPANS = st.lists(st.integers(0, 1 << 52), min_size=2, max_size=2, unique=True)
-ORDERS = st.builds(
-    Order, BYTES[16], st.just(Action.READ), TEXT, TEXT, CODES, st.just(())
-) | st.builds(
-    Order, BYTES[16], st.just(Action.BACKFILL), TEXT, TEXT, CODES, SPANS.map(sorted).map(tuple)
-)
 CONFIGS = st.builds(Config, st.integers(1, LARGEST), st.booleans(), TEXT)
 RECEIPTS = st.builds(
     Receipt, BYTES[16], COUNT, st.sampled_from(RECEIPT_STATES), st.text(max_size=20), COUNT,
     st.integers(0, 3), READINGS,
     st.lists(st.tuples(st.sampled_from("<>"), COUNT, st.binary(max_size=20)), max_size=4)
     .map(tuple),
+    st.dictionaries(TEXT, st.text(max_size=20), max_size=4).map(lambda one: tuple(one.items())),
 )  # fmt: skip
 
 
@@ -100,10 +90,11 @@ def acks(draw: st.DrawFn) -> Ack:
     ranges = tuple(one for one in ranges if one[1] <= LARGEST)
     receipts = draw(st.lists(st.tuples(COUNT, st.sampled_from(RECEIPT_STATES)), max_size=3))
     nonce = draw(st.just(b"") | BYTES[16])
-    return Ack(draw(BYTES[8]), upto, ranges, draw(COUNT), nonce, tuple(receipts), draw(COUNT))
+    told = tuple(receipts)
+    return Ack(draw(BYTES[8]), upto, ranges, draw(COUNT), nonce, told, draw(COUNT), draw(COUNT))
 
 
-ANY = HELLOS | acks() | ORDERS | RECEIPTS | CONFIGS
+ANY = HELLOS | acks() | RECEIPTS | CONFIGS
 
 
 @given(ANY)
@@ -114,8 +105,6 @@ def test_a_message_comes_back_from_its_body(message: Any) -> None:
     assert found == message
     assert type(found) is type(message)
     assert all(not isinstance(field, list) for field in found)
-    if isinstance(message, Order):
-        assert type(found.obis) is Obis
     if isinstance(message, Receipt):
         assert {type(one) for one in found.readings} <= {Reading}
         assert {type(one.quantity) for one in found.readings} <= {Quantity}
@@ -148,19 +137,28 @@ def test_the_kinds_are_those_of_the_documented_table() -> None:
         ("order", "dn/c", "sign-order", 5),
         ("event", "up/e", "sign-data", 6),
         ("config", "dn/cfg", "sign-config", 7),
+        ("policy", "dn/p", "sign-order", 8),
+        ("stop", "dn/s", "sign-order", 9),
+        ("audit", "up/l", "sign-data", 10),
     )
     assert {type(kind) for kind in MESSAGE_KINDS} == {MessageKind}
     for kind in MESSAGE_KINDS:
         assert f"| {kind.name} | {kind.suffix} |" in str(messages.__doc__)
         assert kind.suffix in topics.SUFFIXES
         assert kind.use in USES
-    assert (DATA, HELLO, RECEIPT, ACK, ORDER, EVENT, CONFIG) == MESSAGE_KINDS
+    assert MESSAGE_KINDS == (
+        DATA, HELLO, RECEIPT, ACK, ORDER, EVENT, CONFIG, POLICY, STOP, AUDIT
+    )  # fmt: skip
 
 
 def test_a_topic_tells_the_kind_and_the_way() -> None:
     """Up and down do not share a topic, a name or a content type."""
-    assert UPLINK_BY_SUFFIX == {"up/d": DATA, "up/h": HELLO, "up/r": RECEIPT, "up/e": EVENT}
-    assert DOWNLINK_BY_SUFFIX == {"dn/a": ACK, "dn/c": ORDER, "dn/cfg": CONFIG}
+    assert UPLINK_BY_SUFFIX == {
+        "up/d": DATA, "up/h": HELLO, "up/r": RECEIPT, "up/e": EVENT, "up/l": AUDIT
+    }  # fmt: skip
+    assert DOWNLINK_BY_SUFFIX == {
+        "dn/a": ACK, "dn/c": ORDER, "dn/cfg": CONFIG, "dn/p": POLICY, "dn/s": STOP
+    }  # fmt: skip
     for column in (0, 1, 3):
         assert len({kind[column] for kind in MESSAGE_KINDS}) == len(MESSAGE_KINDS)
     uses = {kind.use for kind in DOWNLINK_BY_SUFFIX.values()}
@@ -179,7 +177,6 @@ GOOD: dict[type, list[Any]] = {
     Hello: [1, N16, b"b" * 16, "0.1.0", 12, 7, 2, 3, [["m1", "123456789012"], ["m2", "unit 5"]]],
     Ack: [1, N8, 7, [[9, 9], [11, 20]], 1_763_700_000_000, N16, [[3, "done"], [4, "refused"]], 5],
     Config: [1, 7, True, "[gateway]\n"],
-    Order: [1, N16, "read", "m1", "123456789012", b"\x01\x00\x01\x08\x00\xff"],
     Receipt: [
         1, N16, 3, "done", "", 1_763_700_000_000, 2,
         [[b"\x01\x00\x01\x08\x00\xff", 26, 1, "Wh", 1],
@@ -187,26 +184,23 @@ GOOD: dict[type, list[Any]] = {
         [[">", 0, b"\x68"], ["<", 120, b"\x68\x16"]],
     ],
 }  # fmt: skip
-SPAN = [1_763_600_000_000, 1_763_700_000_000]
-BACKFILL = [1, N16, "backfill", "m1", "123456789012", bytes(6), SPAN]
+FACTS = [["relay before", "connected"], ["relay after", ""]]
 Case = tuple[type, int, Any]
 
 
 def odd_texts(kind: type, at: int) -> list[Case]:
     """What is no text of 1..200 characters."""
-    return [(kind, at, odd) for odd in ("", "t" * (TEXT_SIZE_MAX + 1), b"t", 5, None, ["t"], True)]
+    return [(kind, at, odd) for odd in ODD_TEXTS]
 
 
 def odd_bytes(kind: type, at: int, size: int) -> list[Case]:
     """What is not so many bytes."""
-    return [
-        (kind, at, odd) for odd in (bytes(size - 1), bytes(size + 1), "x" * size, size, None, [])
-    ]
+    return [(kind, at, odd) for odd in faulty.odd_bytes(size)]
 
 
 def odd_counts(kind: type, at: int) -> list[Case]:
     """What is no count."""
-    return [(kind, at, odd) for odd in (-1, LARGEST + 1, True, False, 1.0, "1", None, b"", [])]
+    return [(kind, at, odd) for odd in ODD_COUNTS]
 
 
 def first(at: int, value: Any) -> Callable[[Any], Any]:
@@ -243,8 +237,6 @@ FAULTS: list[Case] = [
     *[(Config, 2, odd) for odd in (0, 1, None, "true", [])],
     *[(Config, 3, odd) for odd in ("", None, 5, b"a", ["a"], "a" * (CONFIG_SIZE_MAX + 1),
                                    "\u00e9" * (CONFIG_SIZE_MAX // 2 + 1))],
-    *odd_bytes(Order, 1, 16), *odd_texts(Order, 3), *odd_texts(Order, 4), *odd_bytes(Order, 5, 6),
-    *[(Order, 2, odd) for odd in ("", "READ", "disconnect", 1, None, ["read"], b"read", {})],
     *odd_bytes(Receipt, 1, 16), *odd_counts(Receipt, 2), *odd_counts(Receipt, 5),
     *odd_counts(Receipt, 6), (Receipt, 6, 4),
     *[(Receipt, 3, odd) for odd in ("", "draft", "received", "DONE", None, 1, ["done"], b"done")],
@@ -265,13 +257,6 @@ FAULTS: list[Case] = [
     *[(Receipt, 8, first(1, odd)) for odd in (-1, True, 1.0, None, "0")],
     *[(Receipt, 8, first(2, odd)) for odd in ("68", None, 5, bytes(EVIDENCE_FRAME_SIZE_MAX + 1))],
 ]  # fmt: skip
-
-
-def refused(kind: Any, body: Any) -> str:
-    """The reason of the EnvelopeError."""
-    with pytest.raises(EnvelopeError) as caught:
-        kind.from_body(body)
-    return caught.value.reason
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -326,32 +311,45 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert len(Receipt.from_body(receipt).readings) == ORDER_READINGS_MAX
     assert len(Receipt.from_body(receipt).evidence) == EVIDENCE_MAX
     assert len(PROVIDER.encode(receipt)) < 1024 * 1024
-    assert (ARGUMENTS_MAX, ARGUMENT_MAX, CONFIG_SIZE_MAX) == (16, 2**53, 65_536)
+    assert CONFIG_SIZE_MAX == 65_536
     for text in ("c" * CONFIG_SIZE_MAX, "\u00e9" * (CONFIG_SIZE_MAX // 2)):
         assert Config.from_body([1, LARGEST, False, text]).text == text
 
 
+@pytest.mark.parametrize("audit", [*ODD_COUNTS, 0])
+def test_an_acknowledgement_tells_of_audit_entries_or_ends_before(audit: Any) -> None:
+    """One form: none are not told as none, so an older gateway understands it."""
+    assert Ack.from_body(GOOD[Ack]).audit == 0
+    assert Ack.from_body([*GOOD[Ack], 1]).audit == 1
+    assert Ack.from_body([*GOOD[Ack], LARGEST]).to_body() == [*GOOD[Ack], LARGEST]
+    assert refused(Ack, [*GOOD[Ack], audit]) == "schema"
+    assert refused(Ack, [*GOOD[Ack], 1, 1]) == "schema"
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    "facts",
     [
-        None, 5, {}, "", [], [1], [1, 2, 3], [2, 1], [2, 2], [-1, 2], [1, True], [1, "2"], [1, 2.0],
-        [1, None], [1, 2**53 + 1], [1, [2]], ["t" * (TEXT_SIZE_MAX + 1), 2], [1] * 17, [1, 2**63],
+        None, 5, "", {}, [], [5], [[]], ["ab"], [["a"]], [["a", "b", "c"]], [("a", "b")],
+        [["", "b"]], [["n" * (FACT_NAME_SIZE_MAX + 1), "b"]], [[5, "b"]], [[None, "b"]],
+        [["a", None]], [["a", 5]], [["a", b"b"]], [["a", "t" * (TEXT_SIZE_MAX + 1)]],
+        [["a", "b"], ["a", "c"]], [[str(n), ""] for n in range(FACTS_MAX + 1)],
     ],
 )  # fmt: skip
-def test_a_backfill_needs_a_span(arguments: Any) -> None:
-    """From before to, both UTC ms; the form without any is that of a read alone."""
-    assert Order.from_body(BACKFILL).arguments == tuple(SPAN)
-    assert Order.from_body(BACKFILL).to_body() == BACKFILL
-    assert refused(Order, [*BACKFILL[:6], arguments]) == "schema"
-    assert refused(Order, BACKFILL[:6]) == "schema"
-    assert refused(Order, [*GOOD[Order], arguments]) == "schema"
-    assert refused(Order, [*GOOD[Order], SPAN]) == "schema"
+def test_a_receipt_has_facts_or_ends_before(facts: Any) -> None:
+    """Names once each, with words; a receipt stored before facts were told is still one."""
+    assert Receipt.from_body(GOOD[Receipt]).facts == ()
+    told = [*GOOD[Receipt], FACTS]
+    assert Receipt.from_body(told).facts == (("relay before", "connected"), ("relay after", ""))
+    assert Receipt.from_body(told).to_body() == told
+    assert refused(Receipt, [*GOOD[Receipt], facts]) == "schema"
+    assert refused(Receipt, [*told, 0]) == "schema"
 
 
-def test_an_order_without_arguments_is_as_short_as_ever() -> None:
-    """A stored or frozen order of before arguments opens, and there is one form for each order."""
-    assert Order.from_body(GOOD[Order]).arguments == ()
-    assert len(Order.from_body(GOOD[Order]).to_body()) == 6
+def test_as_many_facts_as_named_are_allowed() -> None:
+    """With names and texts of the full size."""
+    assert (FACTS_MAX, FACT_NAME_SIZE_MAX) == (32, 48)
+    facts = [[f"{n:048d}", "t" * TEXT_SIZE_MAX] for n in range(FACTS_MAX)]
+    assert len(Receipt.from_body([*GOOD[Receipt], facts]).facts) == FACTS_MAX
 
 
 @pytest.mark.parametrize(
@@ -400,96 +398,3 @@ def test_a_good_body_with_anything_changed_gives_a_message_or_an_envelope_error(
 ) -> None:
     """Places replaced, removed, doubled, swapped; what passes can be shown to a person."""
     check(kind, source.draw(mutated(GOOD[kind])))
-
-
-# ---- orders ------------------------------------------------------------------------------------
-
-
-def test_the_order_states_are_one_table() -> None:
-    """Every state is named once, the steps lead from state to state, and final means final."""
-    named = {value for name, value in vars(OrderState).items() if name.isupper()}
-    assert set(ORDER_STATES) == named
-    assert len(ORDER_STATES) == len(named)
-    assert set(ORDER_STEPS) | {s for steps in ORDER_STEPS.values() for s in steps} == named
-    assert {state for state in ORDER_STATES if state not in ORDER_STEPS} == {
-        "done", "refused", "expired", "unknown",
-    }  # fmt: skip
-    assert set(RECEIPT_STATES) <= named
-    assert {value for name, value in vars(Action).items() if name.isupper()} == set(ACTIONS)
-
-
-def reachable(state: str) -> set[str]:
-    """All states after `state`, by walking the table."""
-    found: set[str] = set()
-    pending = list(ORDER_STEPS.get(state, ()))
-    while pending:
-        one = pending.pop()
-        if one not in found:
-            found.add(one)
-            pending += ORDER_STEPS.get(one, ())
-    return found
-
-
-@pytest.mark.parametrize("state", ORDER_STATES)
-def test_a_state_follows_when_the_table_leads_there(state: str) -> None:
-    """Steps in between may be lost on the way up; a way back does not exist."""
-    for following in ORDER_STATES:
-        assert can_follow(state, following) == (following in reachable(state))
-    assert not can_follow(state, state)
-    assert not can_follow(state, "nonsense")
-
-
-@pytest.mark.parametrize(
-    ("state", "following", "may"),
-    [
-        ("draft", "done", True),
-        ("published", "sent", True),
-        ("verified", "done", True),
-        ("verified", "unknown", True),
-        ("sent", "unknown", True),
-        ("sent", "expired", False),
-        ("sent", "verified", False),
-        ("queued", "refused", True),
-        ("done", "refused", False),
-        ("expired", "done", False),
-        ("unknown", "done", False),
-        ("refused", "verified", False),
-        ("nonsense", "done", False),
-    ],
-)
-def test_orders_go_forward_only(state: str, following: str, may: bool) -> None:
-    """What was sent cannot expire, and what is final stays."""
-    assert can_follow(state, following) is may
-
-
-def test_only_the_unknown_is_settled_later() -> None:
-    """A late receipt may end the doubt, and nothing else."""
-    pairs = [(a, b) for a in ORDER_STATES for b in ORDER_STATES if settles(a, b)]
-    assert pairs == [("unknown", "done"), ("unknown", "refused"), ("unknown", "expired")]
-
-
-@pytest.mark.parametrize(
-    ("ordered", "here", "reason"),
-    [
-        ("123456789012", "123456789012", ""),
-        ("unit 5", "unit 5", ""),
-        ("000000000000", "000000000000", ""),
-        ("123456789012", "123456789013", "the meter's address is another one here"),
-        ("12345678901", "123456789012", "the meter's address is another one here"),
-        ("AAAAAAAAAAAA", "123456789012", "the meter's address is another one here"),
-        ("AAAAAAAAAAAA", "AAAAAAAAAAAA", "the address does not name one meter"),
-        ("AAAAAAAA9012", "AAAAAAAA9012", "the address does not name one meter"),
-        ("999999999999", "999999999999", "the address does not name one meter"),
-        ("abcdefghijkl", "abcdefghijkl", "the address does not name one meter"),
-    ],
-)
-def test_an_order_names_one_meter_by_the_address_it_has_here(
-    ordered: str, here: str, reason: str
-) -> None:
-    """Broadcast, wildcard and mistaken addresses never reach a line."""
-    order = Order(N16, "read", "m1", ordered, Obis(1, 0, 1, 8, 0, 255), ())
-    if reason:
-        with pytest.raises(CallerError, match=f"^{reason}$"):
-            check_target(order, here)
-    else:
-        assert check_target(order, here) is None

@@ -25,10 +25,13 @@ def test_the_topics_are_those_of_the_design() -> None:
         "busbar/1/t1/gw-1/up/e",
         "busbar/1/t1/gw-1/up/r",
         "busbar/1/t1/gw-1/up/h",
+        "busbar/1/t1/gw-1/up/l",
         "busbar/1/t1/gw-1/st",
         "busbar/1/t1/gw-1/dn/c",
         "busbar/1/t1/gw-1/dn/a",
         "busbar/1/t1/gw-1/dn/cfg",
+        "busbar/1/t1/gw-1/dn/p",
+        "busbar/1/t1/gw-1/dn/s",
         "busbar/1/t1/gw-1/dn/k",
     ]
 

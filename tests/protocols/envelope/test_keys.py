@@ -48,9 +48,9 @@ def test_the_algorithms_are_the_documented_numbers() -> None:
     """ESP256 of RFC 9864, and two in private use."""
     assert (ESP256, HPKE_X25519, HPKE_XWING) == ALGORITHMS == (-9, -65601, -65602)
     assert USES == (
-        Use.SIGN_DATA, Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG, Use.OPEN
+        Use.SIGN_DATA, Use.SIGN_ACK, Use.SIGN_ORDER, Use.SIGN_CONFIG, Use.APPROVE, Use.OPEN
     )  # fmt: skip
-    assert len(set(USES)) == 5
+    assert len(set(USES)) == 6
 
 
 RECORDS = st.builds(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from protocols.audit.chain import AuditBatch, check_chain, first_hash
 from protocols.envelope.batch import decode_batch
 from protocols.envelope.claims import Claims
 from protocols.envelope.events import decode_events
@@ -12,7 +13,19 @@ from protocols.envelope.keys import KeyRecord, KeySet, PrivateKey
 from protocols.envelope.seal import BODY_SIZE_MAX, Context, open_sealed
 from protocols.envelope.suites import Provider
 from protocols.events import Event
-from protocols.messages import MESSAGE_KINDS, Ack, Config, Hello, Order, Receipt
+from protocols.messages import (
+    MESSAGE_KINDS,
+    NO_TERMS,
+    Ack,
+    Config,
+    Hello,
+    Order,
+    Policy,
+    Receipt,
+    Stop,
+)
+from protocols.orders.approvals import check_approvals, order_digest
+from protocols.orders.order import check_claims
 from protocols.readings import Reading
 from tests.protocols.make_envelope_vectors import CASES, FILE, KEYS, parts_of
 
@@ -32,6 +45,8 @@ READINGS = [
     (9, "m1", NOW + 60_000, 65_000, [("1-0:1.8.0*255", "123456.81", "kWh")]),
     (10, "m1", NOW + 120_000, 125_000, [("1-0:1.8.0*255", "123456.80", "kWh")]),
 ]  # fmt: skip
+DIGEST = "11da9729fa3975babdfd1a78bf7c57894dc22e03d18106738dca66ee9201480d"
+AUDIT_HASH = "38cf7414de76449ae2a1f1948707501c38f30ec9735a460b5f3244e771eb65aa"
 ORDER_ID, NONCE = b"order-id--16-b-r", b"nonce of a boot!"
 
 
@@ -116,20 +131,21 @@ def test_a_frozen_hello_opens() -> None:
 def test_a_frozen_acknowledgement_opens() -> None:
     """Field by field."""
     ack = Ack.from_body(content_of(BY_NAME["ack"]))
-    assert ack == (b"epoch--1", 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),), 5)
+    assert ack == (b"epoch--1", 7, ((9, 9), (11, 20)), NOW, NONCE, ((3, "done"),), 5, 0)
 
 
 def test_a_frozen_order_opens() -> None:
     """Field by field."""
     order = Order.from_body(content_of(BY_NAME["order"]))
-    assert order == (ORDER_ID, "read", "m1", "123456789012", (1, 0, 1, 8, 0, 255), ())
+    assert order == (ORDER_ID, "read", "m1", "123456789012", (1, 0, 1, 8, 0, 255), (), NO_TERMS, ())
 
 
 def test_a_frozen_order_with_arguments_opens() -> None:
     """A day to be filled."""
     order = Order.from_body(content_of(BY_NAME["order, with arguments"]))
     assert order[1:] == (
-        "backfill", "m1", "123456789012", (1, 0, 1, 8, 0, 255), (NOW - 86_400_000, NOW)
+        "backfill", "m1", "123456789012", (1, 0, 1, 8, 0, 255), (NOW - 86_400_000, NOW),
+        NO_TERMS, (),
     )  # fmt: skip
 
 
@@ -152,6 +168,62 @@ def test_a_frozen_configuration_opens() -> None:
     assert config == (3, True, '[gateway]\nid = "gw1"\n')
 
 
+def test_a_frozen_order_holds_with_its_approvals() -> None:
+    """Its terms field by field, its digest, and the signatures of two people over it."""
+    order = Order.from_body(content_of(BY_NAME["order, approved"]))
+    assert order[:6] == (
+        b"order-id--16-b-t", "disconnect", "m1", "123456789012", (0, 0, 0, 0, 0, 0), ()
+    )  # fmt: skip
+    assert order.terms == (
+        "head-end", 4, "person:li", NOW - 3_600_000, "unpaid for 40 days", NOW - 60_000,
+        NOW + 86_400_000, 900_000, b"", 0,
+    )  # fmt: skip
+    assert order_digest(PROVIDER, "t1", "gw1", order).hex() == DIGEST
+    trusted = KeySet((private_key("approver").record, private_key("second approver").record))
+    names = check_approvals(PROVIDER, trusted, "t1", "gw1", order, NOW)
+    assert names == ("person:zhao", "person:qian")
+    check_claims(order, claims_of(BY_NAME["order, approved"]))
+
+
+def test_a_frozen_policy_opens() -> None:
+    """Field by field."""
+    assert Policy.from_body(content_of(BY_NAME["policy"])) == (
+        NOW, 6, NOW + 14_400_000, NOW + 2_592_000_000, (20260101, 20260217), 0, 0, ("m7",), 300
+    )  # fmt: skip
+
+
+def test_a_frozen_stop_opens() -> None:
+    """One order by name, and whatever cuts."""
+    assert Stop.from_body(content_of(BY_NAME["stop"])) == ((b"order-id--16-b-t",), NOW)
+
+
+def test_a_frozen_piece_of_an_audit_chain_opens() -> None:
+    """Its entries, and the hash after the last one."""
+    batch = AuditBatch.from_body(content_of(BY_NAME["audit"]))
+    rows = check_chain(PROVIDER, batch)
+    assert [entry for entry, _ in rows] == [
+        (1, NOW, 2, "policy", "", b"", {"serial": NOW}),
+        (2, NOW + 5, 2, "order-armed", "m1", b"order-id--16-b-t", {"relay": "connected"}),
+    ]
+    assert batch.previous == first_hash("t1", "gw1", b"epoch--1")
+    assert rows[-1][1].hex() == AUDIT_HASH
+
+
+def test_a_frozen_acknowledgement_of_audit_entries_opens() -> None:
+    """With a field more than one that tells of none."""
+    ack = Ack.from_body(content_of(BY_NAME["ack, of audit entries"]))
+    assert ack == (b"epoch--1", 7, (), NOW, b"", ((6, "confirmed"),), 5, 12)
+
+
+def test_a_frozen_receipt_with_facts_opens() -> None:
+    """What was observed, in words."""
+    receipt = Receipt.from_body(content_of(BY_NAME["receipt, with facts"]))
+    assert receipt[:6] == (b"order-id--16-b-t", 6, "confirmed", "", NOW, 3)
+    assert receipt.facts == (
+        ("relay before", "connected"), ("relay after", "disconnected"), ("records", "+1")
+    )  # fmt: skip
+
+
 def test_a_frozen_receipt_opens() -> None:
     """Field by field."""
     receipt = Receipt.from_body(content_of(BY_NAME["receipt"]))
@@ -160,6 +232,7 @@ def test_a_frozen_receipt_opens() -> None:
         ("0.26", "kWh"), ("000000000042", ""),
     ]  # fmt: skip
     assert receipt.evidence == ((">", 0, b"\x68\x11"), ("<", 120, b"\x68\x91\x16"))
+    assert receipt.facts == ()
 
 
 @pytest.mark.parametrize("name", BY_NAME)
