@@ -6,6 +6,7 @@ its process id; if this process dies first, the kernel ends the parts.
 """
 
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -40,6 +41,15 @@ class MeterPlan(NamedTuple):
     edge: dict[str, Any]
 
 
+class Approver(NamedTuple):
+    """A person who may approve orders in a deployment, and what that person signs with: an
+    encrypted key file and the file with its passphrase."""
+
+    name: str
+    key: Path
+    passphrase: Path
+
+
 class Plan(NamedTuple):
     """What a deployment is made of. `uplink` and `journal` are sections of edge.toml, `ingest` of
     cloud.toml."""
@@ -54,6 +64,7 @@ class Plan(NamedTuple):
     line_settings: Mapping[str, Any] = MappingProxyType({})  # more of every [[line]] of edge.toml
     faults: tuple[dict[str, Any], ...] = ()  # rows of world.toml
     mqtt: Mapping[str, Any] = MappingProxyType({})  # more of [mqtt] of edge.toml and cloud.toml
+    approvers: tuple[str, ...] = ()  # names of people who may approve orders
 
 
 class Part:
@@ -139,6 +150,7 @@ class Deployment:
         host = broker_namespace.address if broker_namespace else HOST
         self.run_to_end("provisioning", "init", "--dir", str(folder / "id"), "--tenant", TENANT,
                         "--gateway", GATEWAY, "--broker-host", host)  # fmt: skip
+        self.approvers = tuple(self._make_approver(name) for name in plan.approvers)
         work = folder / "broker"
         work.mkdir()
         files = BrokerFiles.from_directory(folder / "id" / "broker")
@@ -233,6 +245,19 @@ class Deployment:
             if time.monotonic() > deadline:
                 raise PartError(f"waited {seconds:.0f} s for {what}\n{self.gateway.log_tail()}")
             time.sleep(_POLL_S)
+
+    def _make_approver(self, name: str) -> Approver:
+        """Fresh keys in `approvers/NAME.key`, made and made known by the commands for it."""
+        directory = self.folder / "approvers"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        key, passphrase = directory / f"{name}.key", directory / f"{name}.passphrase"
+        passphrase.touch(0o600)
+        passphrase.write_text(f"{secrets.token_hex(16)}\n")
+        self.run_to_end("cloud", "approver-key", "new", "--name", name, "--out", str(key),
+                        "--passphrase-file", str(passphrase))  # fmt: skip
+        self.run_to_end("provisioning", "approver", "add", name, "--public",
+                        f"{key}.public.json", "--dir", str(self.folder / "id"))  # fmt: skip
+        return Approver(name, key, passphrase)
 
     def _write_configs(self) -> None:
         plan, broker = self._plan, self.broker

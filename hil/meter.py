@@ -17,7 +17,7 @@ Rules (the behaviour is that of public meter firmware, see `dlt645` in the proto
 Registers, relay, clock, passwords and events are modules of their own (`meter_…`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hil.load import Load
 from hil.meter_access import FAILURES_MAX, LOCKOUT_S, Access, NoSecurity, SecurityModule
@@ -28,6 +28,7 @@ from hil.meter_judgements import USUAL, Limits
 from hil.meter_orders import RATE_REFUSED, Orders, Refusal
 from hil.meter_port import RESPONSE_DELAY_S, Log, MeterPort, Value
 from hil.meter_quantities import Quantities
+from hil.meter_quirks import DROPS_REPLIES, shown_word
 from hil.meter_registers import Registers
 from hil.meter_relay import MeterRelay
 from hil.supply import Supply
@@ -101,6 +102,7 @@ class Dlt645Meter(MeterPort):
         has_separators: bool = True,
         limits: Limits = USUAL,
         has_local_account: bool = False,
+        quirks: Iterable[str] = (),
     ) -> None:
         """`refuses` lists identifiers that answer ERR 02; `log` gets each value answered.
 
@@ -108,7 +110,8 @@ class Dlt645Meter(MeterPort):
         no password moves the relay. `needs_key` wants the programming key pressed. Its own clock
         is off by `clock_offset_ms` and runs fast by `clock_drift_ppm`. `has_separators` is of its
         freeze blocks, `relay_opens_first` what 1D and 1E mean to it, `limits` what it is built for.
-        With a local account it is overdrawn when 00900201 shows more than 04001003 allows.
+        With a local account it is overdrawn when 00900201 shows more than 04001003 allows. `quirks`
+        are those of `meter_quirks`.
         """
         super().__init__(address, response_delay_s, preamble)
         if not 1 <= cut <= CUT_SIZE_MAX:
@@ -133,6 +136,7 @@ class Dlt645Meter(MeterPort):
         )
         self._watch = self._registers.watch
         self._has_local_account = has_local_account
+        self.quirks = set(quirks)
         self.relay = self._make_relay(clock, relay_opens_first)
         self.orders = self._make_orders(clock, security or NoSecurity(), relay_terms, needs_key)
         self._shown: Answer | None = None  # whose parts 12 may ask for
@@ -149,6 +153,7 @@ class Dlt645Meter(MeterPort):
             self._registers.number,
             self._is_overdrawn,
             opens_first,
+            self.quirks,
         )
 
     def _make_orders(
@@ -170,6 +175,7 @@ class Dlt645Meter(MeterPort):
             terms,
             needs_key,
             self._rename,
+            self.quirks,
         )
 
     def pin(self, di: str, value: Value) -> None:
@@ -243,6 +249,8 @@ class Dlt645Meter(MeterPort):
             return self._read_more(frame, command)
         self._watch.settle()  # before its clock or its registers change
         outcome = self.orders.obey(command, frame)
+        if DROPS_REPLIES in self.quirks:
+            return None
         if isinstance(outcome, int):
             return self._no(frame, outcome)
         if isinstance(outcome, Refusal):
@@ -322,7 +330,8 @@ class Dlt645Meter(MeterPort):
 
     def _word_3(self) -> int:
         account = MONEY_ACCOUNT if self._has_local_account else 0
-        return self.relay.word_bits | self.orders.is_key_pressed << PROGRAMMING_BIT | account
+        bits = shown_word(self.relay.word_bits, self.quirks)
+        return bits | self.orders.is_key_pressed << PROGRAMMING_BIT | account
 
     def _word_7(self) -> int:
         covers = sum(1 << COVER_BITS[event] for event in self._covers)

@@ -8,7 +8,7 @@ A secured relay control with P2 = 01 gets the extended answer: a status of two b
 first, behind 9C instead of nothing and behind DC instead of the error byte (public firmware).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from hil.meter_access import Access, SecurityModule
@@ -24,6 +24,7 @@ from hil.meter_events import (
 )
 from hil.meter_history import NO_DATA, OTHER_ERROR
 from hil.meter_quantities import NEVER, Quantities
+from hil.meter_quirks import IGNORES_ORDERS
 from hil.meter_registers import Registers
 from hil.meter_relay import NOT_AUTHORISED, REFUSED, MeterRelay, RelayAnswer
 from hil.supply import Supply
@@ -94,6 +95,7 @@ class Orders:
         terms: RelayTerms,
         needs_key: bool,
         rename: Callable[[str], None],
+        quirks: Collection[str] = (),
     ) -> None:
         self.is_key_pressed = False
         self.rate = 2400
@@ -110,6 +112,7 @@ class Orders:
         self._terms = terms
         self._needs_key = needs_key
         self._rename = rename
+        self._quirks = quirks
         self._handlers: dict[type, Callable[..., Outcome]] = {
             Write: self._write,
             SecuredWrite: self._secured_write,
@@ -139,6 +142,8 @@ class Orders:
     def _write(self, command: Write, frame: Frame) -> Outcome:
         if not self._may_change(command.credentials, WRITE_LEVEL_MAX):
             return NOT_AUTHORISED
+        if IGNORES_ORDERS in self._quirks:
+            return DONE
         return self._store(command.di, frame.data[_HEAD_SIZE:], command.credentials.operator)
 
     def _secured_write(self, command: SecuredWrite, frame: Frame) -> Outcome:
@@ -284,6 +289,8 @@ class Orders:
             return OTHER_ERROR
         if command.action not in self._terms.plain or credentials.level not in self._terms.levels:
             return NOT_AUTHORISED
+        if IGNORES_ORDERS in self._quirks:
+            return DONE
         answer = self._relay.obey(
             command.action, command.parameter, command.expiry, credentials.operator
         )

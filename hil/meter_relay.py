@@ -18,7 +18,7 @@ Behaviour of public meter firmware, where they differ the first named one:
 * Whoever opened or closed it, time, operator and registers are kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from hil.course import SLOT_MS
 from hil.meter_clock import MeterClock
 from hil.meter_events import RELAY_CLOSED, RELAY_OPENED, EventLog
 from hil.meter_quantities import Quantities
+from hil.meter_quirks import KEEPS_NO_RECORDS, STUCK_CONTACT
 from hil.meter_watch import Watch
 from hil.supply import Supply
 from protocols.dlt645.clock import MeterTime
@@ -97,6 +98,7 @@ class MeterRelay:
         number: Callable[[str], int],
         is_overdrawn: Callable[[], bool],
         opens_first: bool = True,
+        quirks: Collection[str] = (),
     ) -> None:
         self.is_told_open = False
         self.is_alarmed = False
@@ -110,6 +112,7 @@ class MeterRelay:
         self._number = number
         self._is_overdrawn = is_overdrawn
         self._opens_first = opens_first
+        self._quirks = quirks
         self._opening: _Opening | None = None
         self._then: tuple[int, int, str] | None = None  # when, which action, by whose order
         self._operator = NO_OPERATOR
@@ -179,6 +182,8 @@ class MeterRelay:
         if at_ms is not None and self._opening is not None:
             operator = self._opening.operator
             self._opening = None
+            if STUCK_CONTACT in self._quirks:
+                return
             self._supply.open(at_ms)
             self._write_down(RELAY_OPENED, at_ms, operator)
         self._follow()
@@ -272,10 +277,14 @@ class MeterRelay:
         self._opening = None
 
     def _close(self, at_ms: int, operator: str) -> None:
+        if STUCK_CONTACT in self._quirks:
+            return
         self._supply.close(at_ms)
         self._write_down(RELAY_CLOSED, at_ms, operator)
 
     def _write_down(self, event: str, at_ms: int, operator: str) -> None:
+        if KEEPS_NO_RECORDS in self._quirks:
+            return
         time = self._own_clock.time(at_ms).to_bytes()
         registers = b"".join(self._quantities.bytes_of(di, at_ms) for di in _REGISTERS)
         self._events.add(event, time + operator_bytes(operator) + registers)

@@ -14,6 +14,7 @@ from hil.load import EPOCH_MS, PHASES_MAX, TARIFFS_MAX
 from hil.meter_clock import DRIFT_PPM_MAX
 from hil.meter_judgements import USUAL
 from hil.meter_port import PREAMBLE_MAX
+from hil.meter_quirks import QUIRKS
 from hil.tampering import KINDS as TAMPERING_KINDS
 from protocols.cjt188 import settings as cjt188
 from protocols.dlt645.answers import CUT_SIZE, CUT_SIZE_MAX
@@ -131,6 +132,13 @@ _DLT645_RULES = (
         "what a password may do with its relay",
     ),
     flag("has_local_account", False, "overdrawn while 00900201 shows more than 04001003 allows"),
+    texts(
+        "quirks",
+        QUIRKS.__contains__,
+        "quirks (" + ", ".join(QUIRKS) + ")",
+        (),
+        "how it deceives whoever gives it orders",
+    ),
     whole("voltage_v", 100, 300, USUAL.voltage_mv // 1000, "what events of the supply go by"),
     whole("base_a", 1, 200, USUAL.base_ma // 1000, "base current, likewise"),
     whole("max_a", 1, 1000, USUAL.max_ma // 1000, "largest current, likewise"),

@@ -186,6 +186,7 @@ def _build_meter(
         relay_terms=RelayTerms(actions, tuple(passwords), False),
         limits=Limits(*(1000 * settings[key] for key in ("voltage_v", "base_a", "max_a"))),
         has_local_account=settings["has_local_account"],
+        quirks=settings["quirks"],
     )
 
 
