@@ -11,10 +11,11 @@ import time
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Any
 
 from edge.clock import Clock, SystemClock
-from edge.collect.backfill import Backfill
+from edge.collect.jobs import Job
 from edge.collect.line_plan import plan_line, wire
 from edge.collect.plausible import Plausibility, limits_of
 from edge.collect.poller import LineWorker, Surroundings
@@ -24,10 +25,9 @@ from edge.config.reload import Checked, Reloader
 from edge.config.remote import RemoteConfig, standing
 from edge.events import Events
 from edge.face import Face
-from edge.history import build_history
+from edge.history import History, build_history
 from edge.journal.folder import own_folder
 from edge.journal.follow import last_run
-from edge.journal.highwater import HighWater
 from edge.journal.store import SLOT, Journal
 from edge.journal.writer import Writer
 from edge.latency import OrderLatency
@@ -39,20 +39,24 @@ from edge.local.peers import Peers
 from edge.local.server import Answers
 from edge.meters.learned import Learned
 from edge.meters.models import load_models
+from edge.orders import desk as orders
+from edge.orders.desk import OrderDesk
 from edge.orders.executor import OrderJob
-from edge.orders.inbox import Inbox
+from edge.orders.gate import Gate
+from edge.orders.jobs import aftermath_of, job_for, line_terms
+from edge.orders.late_gate import LateGate
+from edge.orders.records import Facts
 from edge.restarts import BOOT_NAME, BOOT_SCOPE, cause_of
 from edge.settings import Settings, meter_address
 from edge.sync.connecting import Connecting
-from edge.sync.identity import load_identity
+from edge.sync.identity import Identity, load_identity
 from edge.sync.session import Session
 from edge.sync.transport import event_queue
 from protocols.envelope.claims import Claims
-from protocols.envelope.seal import BODY_SIZE_MAX
 from protocols.envelope.suites import Provider
 from protocols.errors import SettingError
 from protocols.events import Event
-from protocols.messages import Config
+from protocols.messages import Config, Order
 from protocols.modbus.model import Model
 from protocols.readings import TimeQuality
 
@@ -100,13 +104,13 @@ class Agent:
         self._build_lines(checked)
         self._addresses = addresses = _addresses_of(settings)
         self._latency = OrderLatency(clock)
-        self._inbox = self._build_inbox(provider, HighWater(gateway["state_dir"]))
+        self._orders = self._build_orders(identity, provider, gateway["state_dir"])
         self._session = Session(
             identity,
             provider,
             self._journal,
             self._writer,
-            self._inbox,
+            self._orders,
             settings.uplink,
             tuple(addresses.items()),
             software_version(),
@@ -127,22 +131,26 @@ class Agent:
             self._session,
             self._lines,
             self._latency,
+            self._orders,
             self._remote_config.status,
             self._answer_reload,
         )
 
-    def _build_inbox(self, provider: Provider, high_water: HighWater) -> Inbox:
-        return Inbox(
-            self._journal,
-            self._writer,
-            high_water,
+    def _build_orders(self, identity: Identity, provider: Provider, folder: Path) -> OrderDesk:
+        around = orders.Surroundings(
+            lambda: self._settings.orders,
+            lambda: protected_of(self._settings),
             self._addresses,
             self._offer_order,
-            lambda body: provider.deflate(provider.encode(body)),
-            lambda body: provider.decode(provider.inflate(body, BODY_SIZE_MAX)),
-            self._clock,
-            lambda: _wake(self._queue),
+            self._make_job,
             self._request_backfill,
+            self._events.tell,
+            lambda: _wake(self._queue),
+            self._make_look,
+            self._look_soon,
+        )
+        return OrderDesk(
+            identity, provider, self._journal, self._writer, folder, self._clock, around
         )
 
     def start(self) -> None:
@@ -155,7 +163,8 @@ class Agent:
         self._writer.call(self._journal.set_memo, BOOT_SCOPE, BOOT_NAME, self._clock.boot_id)
         if self._journal.salvaged:
             log.error("journal_put_aside reason=%r", self._journal.salvaged)
-        self._inbox.resume()  # before a new order can come: it would be found as a stored one
+        # Before a new order can come: it would be found as a stored one.
+        self._orders.begin()
         self._session.start()
         self._recall()
         self._compare_clock()
@@ -213,7 +222,7 @@ class Agent:
 
     def _build_lines(self, checked: Checked) -> None:
         """The lines, and what a change of the settings does to them and to all else."""
-        self._backfills: dict[str, Backfill] = {}  # by line
+        self._histories: dict[str, History] = {}  # by line
         self._lines = Lines(self._build_worker, self._slots)
         self._lines.fill(checked.settings, checked.models)
         self._reloader = Reloader(
@@ -281,7 +290,7 @@ class Agent:
             plan.tasks,
             self._surroundings,
         )
-        self._backfills[line["id"]] = build_history(
+        self._histories[line["id"]] = build_history(
             worker,
             settings,
             self._clock,
@@ -289,18 +298,38 @@ class Agent:
             self._writer,
             self._events.tell,
             self._may_correct_clocks,
+            self._intended_of,
         )
         return worker
 
     def _may_correct_clocks(self) -> bool:
         return self._remote_config.may_correct_clocks()  # which is built after the lines
 
+    def _intended_of(self, meter_id: str) -> str:
+        return self._orders.intended.of(meter_id)  # which is built after the lines
+
     def _request_backfill(self, meter_id: str, from_ms: int, to_ms: int) -> None:
         lines = {meter["id"]: meter["line"] for meter in self._settings.meters}
-        self._backfills[lines[meter_id]].request(meter_id, from_ms, to_ms)
+        self._histories[lines[meter_id]].backfill.request(meter_id, from_ms, to_ms)
 
-    def _offer_order(self, meter_id: str, job: OrderJob) -> bool:
-        self._latency.watch(job)
+    def _look_soon(self, meter_id: str) -> None:
+        for history in list(self._histories.values()):
+            history.supplies.look_soon(meter_id)
+
+    def _make_job(
+        self, order: Order, counter: int, deadline_boot_ms: int, clock: Clock, gate: Gate
+    ) -> Job | None:
+        terms = line_terms(self._settings)
+        return job_for(order, counter, deadline_boot_ms, clock, gate, terms)
+
+    def _make_look(
+        self, order: Order, counter: int, clock: Clock, gate: LateGate, known: Facts
+    ) -> Job:
+        return aftermath_of(order, counter, clock, gate, line_terms(self._settings), known)
+
+    def _offer_order(self, meter_id: str, job: Job) -> bool:
+        if isinstance(job, OrderJob):
+            self._latency.watch(job)
         return self._lines.offer(meter_id, job)
 
     def _take_config(self, claims: Claims, config: Config) -> None:
@@ -309,6 +338,11 @@ class Agent:
     def _append(self, event: Event) -> None:
         """Durable when it returns."""
         self._writer.call(self._journal.append, (), (), (event,)).result(timeout=60)
+
+
+def protected_of(settings: Settings) -> frozenset[str]:
+    """The meters that the settings protect."""
+    return frozenset(meter["id"] for meter in settings.meters if meter["protected"])
 
 
 def _addresses_of(settings: Settings) -> dict[str, str]:

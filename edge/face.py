@@ -13,8 +13,10 @@ from edge.journal.writer import Writer
 from edge.latency import OrderLatency
 from edge.lines import Lines
 from edge.local.desk import Desk, View
+from edge.local.orders import listed, unlocked
 from edge.local.peers import Peers
 from edge.local.server import Answers, LocalServer
+from edge.orders.desk import OrderDesk
 from edge.settings import Settings
 from edge.snapshot import Parts, Snapshot
 from edge.sync.session import Session
@@ -35,6 +37,7 @@ class Face:
         session: Session,
         lines: Lines,
         latency: OrderLatency,
+        orders: OrderDesk,
         configuration: Callable[[], dict[str, Any]],
         reload: Callable[[dict[str, Any]], Answers],
     ) -> None:
@@ -49,6 +52,7 @@ class Face:
                 lambda: list(lines.workers.values()),
                 latency,
                 configuration,
+                orders.figures,
             )
         )
         self._settings = settings
@@ -63,6 +67,8 @@ class Face:
             )
         )
         self._desk.handlers["reload"] = reload
+        self._desk.handlers["orders"] = lambda asked: listed(orders, asked)
+        self._desk.handlers["unlock"] = lambda asked: unlocked(orders, asked)
         self._socket = self._build_socket()
         self._page: Any = None
         probe = WriterProbe(writer.call)

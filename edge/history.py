@@ -1,8 +1,8 @@
-"""What a line does beside its polls: builds the three producers of its catch-up work, and hands
+"""What a line does beside its polls: builds the four producers of its catch-up work, and hands
 them what they need of the journal."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge.clock import Clock
 from edge.collect.backfill import Backfill
@@ -10,6 +10,7 @@ from edge.collect.catch_up import Keep, Means
 from edge.collect.clock_watch import ClockWatch
 from edge.collect.meter_events import MeterEvents
 from edge.collect.poller import LineWorker
+from edge.collect.supply_watch import SupplyWatch
 from edge.events import Tell
 from edge.journal.reader import JournalReader, Row
 from edge.journal.store import Journal
@@ -46,6 +47,13 @@ class Archive:
         return self._reader
 
 
+class History(NamedTuple):
+    """What others ask of it: `backfill` takes requests for spans of time, `supplies` for a look."""
+
+    backfill: Backfill
+    supplies: SupplyWatch
+
+
 def build_history(
     worker: LineWorker,
     settings: Settings,
@@ -54,8 +62,9 @@ def build_history(
     writer: Writer,
     tell: Tell,
     may_correct: Callable[[], bool],
-) -> Backfill:
-    """Gives a line its catch-up work; what is returned takes requests for spans of time."""
+    intended: Callable[[str], str],
+) -> History:
+    """Gives a line its catch-up work. `intended(meter)` is what a supply should do."""
     archive = Archive(journal)
     worker.on_stop = archive.close
     keep: Keep = _waking(writer, worker)
@@ -70,9 +79,10 @@ def build_history(
         archive.sets_between,
         lambda: not writer.trouble and not writer.is_crowded,
     )
-    worker.background += [clocks, events, backfill]
+    supplies = SupplyWatch(means, intended)
+    worker.background += [clocks, events, supplies, backfill]
     worker.on_missed = backfill.note_missed
-    return backfill
+    return History(backfill, supplies)
 
 
 def _waking(writer: Writer, worker: LineWorker) -> Keep:

@@ -38,6 +38,7 @@ class Parts(NamedTuple):
     workers: Callable[[], Iterable[LineWorker]]
     latency: OrderLatency
     configuration: Callable[[], dict[str, Any]]
+    orders: Callable[[], dict[str, Any]]
 
 
 class Snapshot:
@@ -72,7 +73,7 @@ class Snapshot:
             "connected": session.is_connected,
             "memory_bytes": memory_bytes(),
             "events": told["events"],
-            "orders": parts.latency.figures(),
+            "orders": {**parts.latency.figures(), **parts.orders()},
             "configuration": parts.configuration(),
             "journal": {
                 "head": writer.head,

@@ -121,7 +121,7 @@ class ClockWatch:
         meter.due_at = self._means.clock.boot_ms() + self._period_ms
         known = self._judge(meter, drift_ms)
         if self._is_wanted(meter, drift_ms) and driver.edition == EDITION_2007:
-            yield
+            yield None
             meter.instants = None
             with contextlib.suppress(BusbarError):  # then nobody knows, and nothing is corrected
                 meter.instants = yield from self._instants(line, driver, retries)
@@ -237,7 +237,7 @@ class ClockWatch:
         """Once, whatever comes of it: that it was to be is in the journal."""
         granted_at, meter.granted_at = meter.granted_at, None
         before_ms = yield from self._drift(meter, line, driver, retries)
-        yield
+        yield None
         # So near to its grant, and away from midnight, it is still the day that it was granted for.
         is_stale = self._means.clock.boot_ms() - (granted_at or 0) > RETRY_MS
         if is_stale or not self._is_permitted(meter, before_ms):
@@ -247,7 +247,7 @@ class ClockWatch:
             set_clock(line, driver, self._means.clock.boot_ms, self._time_at, character)
         except TooLateError:
             return
-        yield
+        yield None
         outcome = "it did not answer afterwards"
         try:
             after_ms = yield from self._drift(meter, line, driver, retries)

@@ -1,7 +1,9 @@
 """What a line does, and in which order: orders, on-demand reads, polls, catch-up.
 
 A job is a generator over exchanges. Between two of them the line's worker carries out whatever is
-more urgent, so an order waits for at most the exchange in flight.
+more urgent, so an order waits for at most the exchange in flight. A job that has to wait for the
+meter yields the boot time (ms) before which it has nothing to do, and the line works for others
+meanwhile.
 """
 
 import heapq
@@ -12,7 +14,7 @@ from edge.line.line import Line
 from edge.meters.driver import Driver
 from edge.timekeeping import Moment
 
-Steps = Generator[None, None, None]
+Steps = Generator[int | None, None, None]
 
 
 class Priority:
@@ -45,8 +47,9 @@ class Job(Protocol):
         """Whether its next request still holds."""
 
     def steps(self, line: Line, driver: Driver, retries: int) -> Steps:
-        """Does it, yields after each exchange, and reports by itself; must not raise. Closed, it
-        was stopped on the way."""
+        """Does it, yields after each exchange, and reports by itself; must not raise. What it
+        yields is None, or the boot time (ms) before which it has nothing to do. Closed, it was
+        stopped on the way."""
 
 
 class Background(Protocol):
@@ -57,14 +60,16 @@ class Background(Protocol):
 
 
 class Waiting:
-    """Jobs that wait, the most urgent first, then in the order of their arrival."""
+    """Jobs that wait, the most urgent first, then in the order of their arrival; and those begun
+    that wait for a time."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Job]] = []
         self._count = 0
+        self._parked: list[tuple[int, int, Job, Steps]] = []
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._parked)
 
     def put(self, job: Job) -> None:
         """One more."""
@@ -82,3 +87,32 @@ class Waiting:
         if self._heap and self._heap[0][0] < priority:
             return heapq.heappop(self._heap)[2]
         return None
+
+    def park(self, until_ms: int, job: Job, steps: Steps) -> None:
+        """It goes on at that boot time (ms)."""
+        self._count += 1
+        self._parked.append((until_ms, self._count, job, steps))
+
+    def is_parked(self, steps: Steps) -> bool:
+        """Whether they wait for a time."""
+        return any(one[3] is steps for one in self._parked)
+
+    def pop_due(self, boot_ms: int, priority: int) -> tuple[Job, Steps] | None:
+        """The one that waits longest of those whose time has come, and that are more urgent than
+        `priority`."""
+        due = [row for row in self._parked if row[0] <= boot_ms and row[2].priority < priority]
+        if not due:
+            return None
+        row = min(due, key=lambda one: one[:2])
+        self._parked.remove(row)
+        return row[2], row[3]
+
+    def next_in_ms(self, boot_ms: int, most: int) -> int:
+        """Until one of those is due, at most `most`."""
+        return max(0, min([row[0] - boot_ms for row in self._parked] + [most]))
+
+    def close_parked(self) -> None:
+        """Stops those that wait for a time."""
+        parked, self._parked = self._parked, []
+        for _, _, _, steps in parked:
+            steps.close()

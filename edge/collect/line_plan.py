@@ -7,6 +7,7 @@ from edge.collect.schedule import Task
 from edge.collect.shares import Share, share_of
 from edge.collect.watch import MeterWatch
 from edge.line.line import Wire
+from edge.meters.credentials import FILE_NAME, CredentialFile
 from edge.meters.drivers import build_driver
 from edge.meters.learned import Learned
 from edge.settings import Settings, wire_of
@@ -29,8 +30,9 @@ def plan_line(
 ) -> LinePlan:
     """The plan of a checked [[line]] section."""
     own = [meter for meter in settings.meters if meter["line"] == line["id"]]
+    credentials = CredentialFile(settings.gateway["identity_dir"] / FILE_NAME)
     return LinePlan(
-        {meter["id"]: _watch(meter, line, models, learned) for meter in own},
+        {meter["id"]: _watch(meter, line, models, learned, credentials) for meter in own},
         [task for meter in own for task in tasks_of(meter)],
     )
 
@@ -41,7 +43,12 @@ def wire(section: dict[str, Any]) -> Wire:
 
 
 def _watch(
-    meter: dict[str, Any], line: dict[str, Any], models: dict[str, Model], learned: Learned
+    meter: dict[str, Any],
+    line: dict[str, Any],
+    models: dict[str, Model],
+    learned: Learned,
+    credentials: CredentialFile,
 ) -> MeterWatch:
     own = wire_of(meter, line)
-    return MeterWatch(meter, build_driver(meter, models, learned), wire(own), own["retries"])
+    driver = build_driver(meter, models, learned, credentials)
+    return MeterWatch(meter, driver, wire(own), own["retries"])

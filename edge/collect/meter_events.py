@@ -142,13 +142,13 @@ class MeterEvents:
             if not any(one.fresh for one in news):
                 self._remember(meter, counter, events, counts)
                 return
-            yield
+            yield None
             before = counts
             counts = counts_of(counter, (yield from read_raw(line, driver, counter, retries)))
             if counts == before:
                 self._remember(meter, counter, events, counts)
                 return
-            yield
+            yield None
         reason = "it counted on while its records were read"
         lost = [told for one in news for told in self._losses(meter, one, one.fresh, reason)]
         self._remember(meter, counter, lost, before)

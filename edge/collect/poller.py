@@ -137,6 +137,7 @@ class LineWorker:
                 # A fault of ours in one sweep must not silence a whole line of meters.
                 log.exception("turn_failed line=%s", self.line.line_id)
                 self._stopping.wait(1)
+        self._waiting.close_parked()
 
     def turn(self) -> None:
         """One step: what is most urgent, or a short wait."""
@@ -153,8 +154,9 @@ class LineWorker:
             self._wait(self.schedule.next_in_ms(utc_ms, boot_ms))
 
     def _wait(self, wait_ms: int) -> None:
+        wait_ms = self._waiting.next_in_ms(self._clock.boot_ms(), min(wait_ms, _WAIT_MS_MAX))
         try:
-            job = self._jobs.get(timeout=min(wait_ms, _WAIT_MS_MAX) / 1000)
+            job = self._jobs.get(timeout=wait_ms / 1000)
         except queue.Empty:
             return
         if job is not None:
@@ -166,6 +168,10 @@ class LineWorker:
         """Carries out all that is more urgent."""
         while not self._stopping.is_set():
             self._take_jobs()
+            parked = self._waiting.pop_due(self._clock.boot_ms(), priority)
+            if parked is not None:
+                self._carry_out(*parked)
+                continue
             urgent = self._waiting.pop_above(priority)
             if urgent is None:
                 return
@@ -178,8 +184,9 @@ class LineWorker:
                 if job is not None:
                     self._waiting.put(job)
 
-    def _carry_out(self, job: Job) -> None:
-        steps = self._begin(job)
+    def _carry_out(self, job: Job, steps: Steps | None = None) -> None:
+        """Until it ends, or has to wait; `steps` of one that waited."""
+        steps = steps or self._begin(job)
         try:
             while self._step(job, steps) and not self._stopping.is_set():
                 self._let_in(job.priority)
@@ -188,7 +195,8 @@ class LineWorker:
                     if self._polled >= CATCH_UP_EVERY and self._advance_catch_up():
                         self._let_in(job.priority)
         finally:
-            steps.close()
+            if not self._waiting.is_parked(steps):
+                steps.close()
 
     def _begin(self, job: Job) -> Steps:
         watch = self.watches[job.meter_id]
@@ -196,20 +204,24 @@ class LineWorker:
         return job.steps(self.line, watch.driver, retries)
 
     def _step(self, job: Job, steps: Steps) -> bool:
-        """One exchange, with the line as this meter and this job need it; False at the end."""
+        """One exchange, with the line as this meter and this job need it; False at the end, and
+        where it has to wait."""
         line, watch = self.line, self.watches[job.meter_id]
         line.use(watch.wire)
         before = line.counters.exchanges
         line.recording, line.may_send = job.recording, job.may_send
         try:
-            next(steps)
+            until_ms = next(steps)
         except StopIteration:
             return False
         finally:
             line.recording = line.may_send = None
             if line.counters.exchanges > before:
                 watch.round_trip_ms = line.round_trip_ms
-        return True
+        if until_ms is None:
+            return True
+        self._waiting.park(until_ms, job, steps)
+        return False
 
     def _advance_catch_up(self) -> bool:
         """One exchange of catch-up work; False when there is none."""

@@ -21,7 +21,7 @@ from protocols.errors import SettingError
 from protocols.modbus.model import Model
 
 RESTART_KEYS = ("id", "tenant", "state_dir", "identity_dir")  # of [gateway]
-SECTIONS = ("gateway", "mqtt", "journal", "uplink", "collect", "local")
+SECTIONS = ("gateway", "mqtt", "journal", "uplink", "collect", "local", "orders")
 
 
 class Checked(NamedTuple):

@@ -64,22 +64,11 @@ def _read(path: Path) -> int:
     return 0
 
 
-def _content(value: int) -> bytes:
-    number = str(value)
-    return f"{number} {zlib.crc32(number.encode())}".ljust(_WIDTH - 1).encode() + b"\n"
-
-
-def _overwrite(path: Path, value: int) -> None:
-    with path.open("r+b") as file:
-        file.write(_content(value))
-        file.flush()
-        os.fdatasync(file.fileno())
-
-
-def _replace(path: Path, value: int) -> None:
+def replace_durably(path: Path, text: str) -> None:
+    """Replaces the file whole; durable when it returns, and at each moment the old or the new."""
     temporary = path.with_suffix(path.suffix + ".new")
-    with temporary.open("wb") as file:
-        file.write(_content(value))
+    with temporary.open("w") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -88,3 +77,19 @@ def _replace(path: Path, value: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _content(value: int) -> str:
+    number = str(value)
+    return f"{number} {zlib.crc32(number.encode())}".ljust(_WIDTH - 1) + "\n"
+
+
+def _overwrite(path: Path, value: int) -> None:
+    with path.open("r+b") as file:
+        file.write(_content(value).encode())
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def _replace(path: Path, value: int) -> None:
+    replace_durably(path, _content(value))

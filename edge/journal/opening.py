@@ -10,7 +10,7 @@ PAGE_SIZE = 4096
 JOURNAL_SIZE_LIMIT = 4 * 1024 * 1024  # of SQLite's log, once it has been taken over
 # Each brings a file from the version of its place to the next one. A new file goes through all of
 # them, so that it is like one that was brought forward.
-_SCHEMAS = ("schema.sql", "schema-1.sql")
+_SCHEMAS = ("schema.sql", "schema-1.sql", "schema-2.sql")
 VERSION = len(_SCHEMAS) - 1  # PRAGMA user_version
 ASIDE, REASON = "aside", "reason"  # memo: why the file before was put aside, until that is told
 _FRESH = "journal-new.db"  # a new file until it is whole

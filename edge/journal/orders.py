@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from protocols.orders.states import FINAL_STATES
+
 ORDERS_KEPT = 200  # so that a redelivered one still finds its result
 Receipt = tuple[int, str, bytes]  # counter, state, body
 
@@ -56,12 +58,15 @@ def reopen(db: sqlite3.Connection, counter: int) -> None:
 
 
 def purge(db: sqlite3.Connection) -> None:
-    """The last ORDERS_KEPT stay, and all whose receipts the head end lacks."""
+    """The last ORDERS_KEPT stay, all that have not ended (a restore may wait for a day), and all
+    whose receipts the head end lacks."""
+    marks = ",".join("?" * len(FINAL_STATES))
     db.execute(
-        "DELETE FROM order_inbox"
+        "DELETE FROM order_inbox"  # noqa: S608 - marks
         " WHERE counter <= (SELECT max(counter) FROM order_inbox) - ?"
+        f" AND state IN ({marks})"
         " AND counter NOT IN (SELECT counter FROM receipt WHERE NOT acknowledged)",
-        (ORDERS_KEPT,),
+        (ORDERS_KEPT, *FINAL_STATES),
     )
     # The order of one that is not acknowledged may lie in a journal that was put aside.
     db.execute(
@@ -80,9 +85,23 @@ def in_states(db: sqlite3.Connection, states: tuple[str, ...]) -> list[StoredOrd
     return [StoredOrder(*row) for row in rows]
 
 
+def latest(db: sqlite3.Connection, limit: int) -> list[StoredOrder]:
+    """The last orders, the latest first."""
+    rows = db.execute("SELECT * FROM order_inbox ORDER BY counter DESC LIMIT ?", (limit,))
+    return [StoredOrder(*row) for row in rows]
+
+
 def order_id(db: sqlite3.Connection, counter: int) -> bytes:
     """The order that had this counter; b"" if none was taken up."""
     row = db.execute("SELECT order_id FROM order_inbox WHERE counter = ?", (counter,)).fetchone()
+    return row[0] if row else b""
+
+
+def receipt(db: sqlite3.Connection, counter: int, state: str) -> bytes:
+    """The receipt that told this state of an order; b"" for none."""
+    row = db.execute(
+        "SELECT body FROM receipt WHERE counter = ? AND state = ?", (counter, state)
+    ).fetchone()
     return row[0] if row else b""
 
 

@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from edge.journal import audit, orders
 from edge.journal import events as event_rows
-from edge.journal import orders
 from edge.journal.ranges import Ranges
 from edge.journal.readings import BLOCK_BITS, Layout, layout_from_text, readings_of
 from protocols.readings import ReadingSet
@@ -128,6 +128,26 @@ class JournalReader:
     def receipts(self, limit: int) -> list[orders.Receipt]:
         """Receipts that the head end has not stored, oldest first: (counter, state, body)."""
         return orders.open_receipts(self._db, limit)
+
+    def receipt(self, counter: int, state: str) -> bytes:
+        """The receipt that told this state of an order; b"" for none."""
+        return orders.receipt(self._db, counter, state)
+
+    def audit_entries(self, limit: int) -> audit.Waiting:
+        """Entries of the audit chain that the head end has not stored."""
+        return audit.waiting(self._db, limit)
+
+    def audit_head(self) -> int:
+        """The highest sequence of the audit chain."""
+        return audit.head(self._db)
+
+    def audit_acknowledged(self) -> int:
+        """Up to where the head end has stored the audit chain."""
+        return audit.acknowledged(self._db)
+
+    def order_rows(self, limit: int) -> list[orders.StoredOrder]:
+        """The last orders, the latest first."""
+        return orders.latest(self._db, limit)
 
     def memos(self, scope: str) -> dict[str, Any]:
         """What was kept under this scope, by name."""

@@ -14,10 +14,11 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from edge.journal import audit as audit_rows
 from edge.journal import events as event_rows
 from edge.journal import opening, readings, space
 from edge.journal import orders as order_rows
@@ -27,6 +28,7 @@ from edge.journal.orders import ORDERS_KEPT, StoredOrder
 from edge.journal.ranges import Ranges
 from edge.journal.reader import JournalReader, Row
 from edge.journal.space import NOTHING_SHED, Shed, Thinning
+from edge.journal.transaction import RESERVE_PAGES, Transaction
 from edge.journal.wreck import memos_of
 from protocols.envelope.claims import EPOCH_SIZE
 from protocols.events import Event
@@ -262,6 +264,7 @@ class Journal:
             gone = space.purge_sets(self._db, upto, None if crowded else before_ms, PURGE_ROWS_MAX)
             event_rows.purge(self._db, self.events_acknowledged(), before_ms, PURGE_ROWS_MAX)
             order_rows.purge(self._db)
+            audit_rows.purge(self._db, before_ms, PURGE_ROWS_MAX)
         if gone:
             space.give_back(self._db)
         return gone
@@ -309,13 +312,8 @@ class Journal:
 
     def take_order(self, order: StoredOrder) -> None:
         """Makes an order durable before anything is done about it."""
-        with self.transaction():
+        with self.transaction(RESERVE_PAGES):
             order_rows.take(self._db, order)
-
-    def move_order(self, counter: int, state: str, receipt: bytes) -> None:
-        """Gives an order its new state together with the receipt that tells it (b"" for none)."""
-        with self.transaction():
-            order_rows.move(self._db, counter, state, receipt)
 
     def take_in_orders(
         self, found: Iterable[StoredOrder], receipts: Iterable[order_rows.Receipt]
@@ -368,16 +366,10 @@ class Journal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """BEGIN IMMEDIATE … COMMIT, rolled back on any error."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
+    def transaction(self, beyond: int = 0) -> Transaction:
+        """BEGIN IMMEDIATE … COMMIT, rolled back on any error; in it the file may grow by so many
+        pages beyond its cap."""
+        return Transaction(self._db, self.roll_back, self.pages_max, beyond)
 
     def _first(self) -> int:
         row = self._db.execute("SELECT coalesce(min(sequence), 1) FROM reading_set").fetchone()

@@ -22,6 +22,7 @@ from protocols.errors import BusbarError
 from protocols.events import Event
 from protocols.messages import ORDER_STATES, OrderState
 from protocols.obis import Obis
+from protocols.orders.states import FINAL_STATES
 from protocols.quantity import KIND_NAMES, SCALER_MAX, UNITS, VALUE_MAX, Kind
 from protocols.readings import FLAGS_MAX, ORIGIN_NAMES, TIME_QUALITY_NAMES, ReadingSet
 
@@ -31,7 +32,6 @@ _BLIND_MAX = 1 << 20  # sequences tried where nothing tells how far they went
 _KEYS_MAX = 1 << 12  # meters, boots or layouts that are tried one by one
 _SIZE_MAX = 1 << 62
 _BOOT_ID_SIZE = 16
-_FINAL = (OrderState.DONE, OrderState.REFUSED, OrderState.EXPIRED, OrderState.UNKNOWN)
 
 
 class Found(NamedTuple):
@@ -109,7 +109,7 @@ class Wreck:
         orders = []
         for row in self._whole_table("order_inbox"):
             one = StoredOrder(*tuple(row)[:5])
-            if one.state not in _FINAL:
+            if one.state not in FINAL_STATES:
                 one = one._replace(state=OrderState.SENT)
                 wanted.add(one.counter)
             kinds = (int, bytes, bytes, int)

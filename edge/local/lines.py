@@ -18,6 +18,7 @@ STATUS = "status"
 UNASKED = "unasked"
 READ_S_MAX = 60  # that a read may wait for its turn and its answers
 EVENTS_MAX = 1_000  # of one answer
+ORDERS_MAX = 200  # of one answer
 
 
 class NotRunningError(Exception):

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge.line.budget import Cost
 from edge.line.line import Line, NoAnswerError
+from edge.meters.control import Control
 from edge.meters.driver import MeterCounters, Reads, groups_of
 from edge.settings import meter_address
 from protocols.cjt188.deframer import Deframer
@@ -55,6 +56,7 @@ class Cjt188Driver:
         self.edition = 0
         self.counters = MeterCounters()
         self.unsupported: set[str] = set()  # stays empty: its refusals do not say what they mean
+        self.control: Control | None = None  # nothing public says how a valve is told
         self._dialect = read_dialect(settings, self.meter_id)
         self._kept = {
             group: frozenset(map(Obis.from_text, wanted) if wanted else codes_of(self._dialect))

@@ -18,6 +18,7 @@ from typing import Any
 
 from edge.line.budget import Cost
 from edge.line.line import Line, NoAnswerError
+from edge.meters.control import Control
 from edge.meters.dlt645_blocks import Blocks
 from edge.meters.dlt645_quantities import (
     EDITIONS,
@@ -121,6 +122,7 @@ class Dlt645Driver:
         self.address = meter_address(settings)
         self.counters = MeterCounters()
         self.unsupported: set[str] = set()
+        self.control: Control | None = None
         self._groups = {name: tuple(wanted or ()) for name, wanted in groups_of(settings).items()}
         self._quantities = tuple(dict.fromkeys(chain.from_iterable(self._groups.values())))
         allowed = EDITIONS[settings["edition"]]
@@ -288,6 +290,22 @@ class Dlt645Driver:
         """The data of a whole answer, identifier first, to the exchange that `ask` makes: repeated
         and believed like a read of a quantity. Yields between exchanges, not behind the last."""
         exchange, _ = yield from self._believe(line, ask, retries, is_raw=True)
+        return exchange.data()
+
+    def once(self, line: Line, exchange: dlt645.Exchange) -> bytes:
+        """The data of the answer to one request that is never repeated, whatever comes of it. After
+        silence its answer is waited for a little longer, so that no other one is taken for it."""
+        before = exchange.strays
+        self.counters.exchanges += 1
+        try:
+            line.converse(Dlt645Conversation(exchange, is_raw=True), self._turnaround_ms)
+        except NoAnswerError:
+            self.counters.silences += 1
+            self._is_answer_due = True
+            line.drain(LATE_ANSWER_S)
+            raise
+        finally:
+            self.counters.strays += exchange.strays - before
         return exchange.data()
 
     def _read_identifier(self, line: Line, di: str, retries: int) -> Reads:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from edge.line.budget import Cost
 from edge.line.line import Line
+from edge.meters.control import Control
 from protocols.obis import Obis
 from protocols.readings import Reading
 
@@ -44,6 +45,7 @@ class Driver(Protocol):
     edition: int  # of DL/T 645; 0 while it is not known, or where there is none
     counters: MeterCounters
     unsupported: set[str]
+    control: Control | None  # None: it is only read
 
     def sweep(self, line: Line, retries: int, group: str = "") -> Reads:
         """Reads what a register group holds, "" being the meter's own. LineError when the meter

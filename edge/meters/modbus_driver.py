@@ -14,10 +14,12 @@ from typing import Any
 
 from edge.line.budget import TYPICAL_TCP_RESPONSE_S, Cost
 from edge.line.line import Line, NoAnswerError
+from edge.meters.control import Control
 from edge.meters.driver import MeterCounters, Reads, groups_of
 from edge.meters.learned import Hole, MeterHoles
 from edge.meters.modbus_rtu import RtuRead
 from edge.meters.modbus_tcp import TRANSACTION_MAX, TcpRead
+from edge.meters.modbus_write import RtuPdu, TcpPdu
 from edge.settings import MODBUS_TCP, meter_address
 from protocols.errors import LineError, RefusedError, UnsupportedError
 from protocols.modbus.exceptions import ILLEGAL_DATA_ADDRESS
@@ -75,7 +77,8 @@ class ModbusDriver:
         self.edition = 0
         self.counters = MeterCounters()
         self.unsupported: set[str] = set()
-        self._unit: int = settings["unit"]
+        self.control: Control | None = None
+        self.unit: int = settings["unit"]
         self._is_tcp = settings["protocol"] == MODBUS_TCP
         self._transaction = 0
         self._model = model
@@ -124,6 +127,38 @@ class ModbusDriver:
             Cost(_RTU_REQUEST, _RTU_REPLY + 2 * span.count, RtuRead.silence_characters)
             for span in spans
         ]
+
+    def ask(self, line: Line, pdu: bytes, retries: int) -> Generator[None, None, bytes]:
+        """The answer's PDU to a request that changes nothing, repeated like a read."""
+        for attempt in range(retries + 1):
+            if attempt:
+                self.counters.retries += 1
+                yield
+            try:
+                return self.tell(line, pdu)
+            except NoAnswerError:
+                if attempt == retries:
+                    raise
+        raise LineError("no attempt was made")
+
+    def tell(self, line: Line, pdu: bytes) -> bytes:
+        """The answer's PDU to one request that is never repeated, whatever comes of it."""
+        self.counters.exchanges += 1
+        conversation = self._pdu(pdu)
+        try:
+            line.converse(conversation)
+        except NoAnswerError:
+            self.counters.silences += 1
+            if not self._is_tcp:
+                line.drain(LATE_ANSWER_S)
+            raise
+        return conversation.answer
+
+    def _pdu(self, pdu: bytes) -> RtuPdu | TcpPdu:
+        if not self._is_tcp:
+            return RtuPdu(self.unit, pdu)
+        self._transaction = self._transaction % TRANSACTION_MAX + 1
+        return TcpPdu(self.unit, pdu, self._transaction)
 
     def _keep_holes(self) -> None:
         self._holes.keep(
@@ -233,9 +268,9 @@ class ModbusDriver:
 
     def _conversation(self, span: Span) -> RtuRead | TcpRead:
         if not self._is_tcp:
-            return RtuRead(self._unit, span)
+            return RtuRead(self.unit, span)
         self._transaction = self._transaction % TRANSACTION_MAX + 1  # 0 is what idle servers show
-        return TcpRead(self._unit, span, self._transaction)
+        return TcpRead(self.unit, span, self._transaction)
 
 
 def _end(register: Register) -> int:

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge.settings.control import PARTS
 from edge.settings.meters import check_meters, check_unique, meter_address, wire_of
 from edge.settings.rules import (
     CJT188,
@@ -18,10 +19,11 @@ from edge.settings.rules import (
     MODBUS,
     MODBUS_TCP,
     MQTT_RULES,
-    RULES,
+    ORDERS_RULES,
     SECTIONS,
     UPLINK_RULES,
 )
+from edge.settings.rules import RULES as SECTION_RULES
 from protocols.errors import SettingError
 from protocols.settings import read_table
 
@@ -44,9 +46,13 @@ __all__ = [
 ]
 
 
+RULES = SECTION_RULES | PARTS
+
+
 class Settings(NamedTuple):
     """The checked file. Each part is a dict with exactly the names of its rules; paths are
-    absolute. A meter has `groups` besides, its register groups in the same form."""
+    absolute. A meter has `groups` besides, its register groups in the same form, and `control`,
+    what orders may do with it, or None."""
 
     path: Path
     gateway: dict[str, Any]
@@ -55,6 +61,7 @@ class Settings(NamedTuple):
     uplink: dict[str, Any]
     collect: dict[str, Any]
     local: dict[str, Any]
+    orders: dict[str, Any]
     lines: tuple[dict[str, Any], ...]
     meters: tuple[dict[str, Any], ...]
 
@@ -127,6 +134,7 @@ def _check(path: Path, table: dict[str, Any]) -> Settings:
         read_table(table.get("uplink", {}), UPLINK_RULES, "[uplink]"),
         read_table(table.get("collect", {}), COLLECT_RULES, "[collect]"),
         read_table(table.get("local", {}), LOCAL_RULES, "[local]"),
+        read_table(table.get("orders", {}), ORDERS_RULES, "[orders]"),
         lines,
         meters,
     )

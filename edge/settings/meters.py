@@ -4,6 +4,7 @@ register groups, a place of its own."""
 from typing import Any, TypeGuard
 
 from edge.meters.dlt645_quantities import check_readable
+from edge.settings.control import check_control
 from edge.settings.rules import (
     CJT188,
     DLT645,
@@ -54,7 +55,8 @@ def check_unique(rows: tuple[dict[str, Any], ...], name: str, key: str) -> None:
 
 def _check_meter(row: object, n: int, lines: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     where = f"[[meter]] {n + 1}"
-    own = {key: value for key, value in row.items() if key != "group"} if _is_table(row) else row
+    apart = ("group", "control")
+    own = {key: row[key] for key in row if key not in apart} if _is_table(row) else row
     protocol = own.get("protocol") if isinstance(own, dict) else None
     if protocol is not None and protocol not in PROTOCOLS:
         # Before its keys are judged: they follow from the protocol.
@@ -71,6 +73,8 @@ def _check_meter(row: object, n: int, lines: tuple[dict[str, Any], ...]) -> dict
         )
     _check_quantities(meter, meter["quantities"] or (), where)
     meter["groups"] = _check_groups(row, meter, where)
+    control = row.get("control") if _is_table(row) else None
+    meter["control"] = check_control(control, meter["protocol"], where)
     return meter
 
 

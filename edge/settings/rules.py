@@ -3,12 +3,16 @@
 The rule tables are the truth: the check, the message and docs/operations.md come from them.
 """
 
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 from edge.meters.dlt645_quantities import EDITION_AUTO, EDITIONS
 from protocols.cjt188 import settings as cjt188
 from protocols.dlt645.frame import is_meter_address
 from protocols.dlt645.identifiers import identifier_bytes
 from protocols.errors import BusbarError
 from protocols.obis import Obis
+from protocols.orders.windows import ALLOWED as ALLOWED_WINDOWS
+from protocols.orders.windows import is_window
 from protocols.settings import REQUIRED, Rule, choice, flag, matching, text, texts, whole
 from protocols.topics import is_name
 
@@ -39,6 +43,15 @@ def is_meter_id(value: str) -> bool:
         and value.isprintable()
         and not any(one in value for one in " /")
     )
+
+
+def is_time_zone(value: str) -> bool:
+    """Whether a text names a time zone of this system's database."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def is_port(value: str) -> bool:
@@ -124,6 +137,28 @@ LOCAL_RULES = (
     whole("metrics_port", 0, 65_535, 0, "Prometheus metrics on 127.0.0.1; 0 for none"),
     text("socket_group", None, "group that may use the agent's socket; its owner alone without"),
 )
+ORDERS_RULES = (
+    flag("allow_cuts", False, "disconnect, and lift keep-power; restoring needs no permission"),
+    whole("cuts_per_hour", 0, 1_000, 5, "cuts of this gateway within an hour, at most"),
+    whole("cuts_per_day_percent", 0, 100, 10,
+          "cuts within 24 h, at most, in percent of its meters; one at least"),
+    whole("dwell_s", 0, 86_400, 600,
+          "between a disconnect and a connect of one meter, or a restore and a disconnect (s)"),
+    whole("operations_per_day", 1, 1_000, 4,
+          "a meter that was switched so often within 24 h is not disconnected"),
+    texts("windows", is_window, ALLOWED_WINDOWS, ("Mon-Thu 09:00-16:00",),
+          "when a disconnect may be sent, in the meter's local civil time"),
+    matching("timezone", is_time_zone, "a time zone that this system knows, such as Asia/Shanghai",
+             "Asia/Shanghai", "of the meters"),
+    flag("block_eves", True, "no disconnect on the day before a blocked day"),
+    flag("block_without_calendar", True, "no disconnect where the calendar has ended"),
+    flag("block_without_weather", False,
+         "no disconnect where the head end does not judge the weather"),
+    whole("verify_s", 1, 600, 5, "between two looks for the effect of an order (s)"),
+    whole("verify_for_s", 1, 3_600, 120, "how long its effect is looked for (s)"),
+    flag("allow_lower_assurance", False,
+         "cut meters that can not prove the effect, where the order accepts it"),
+)  # fmt: skip
 
 
 def _wire_rules(defaults: dict[str, object]) -> tuple[Rule, ...]:
@@ -174,6 +209,7 @@ _METER_RULES = (
           "rating of its breaker (A): a faster rise of an energy is flagged"),
     choice("phases", (1, 3), 3, "phases that the breaker has"),
     whole("voltage_v", 50, 500, 230, "phase voltage"),
+    flag("protected", False, "never cut: no order disconnects it or lifts its keep-power"),
     *_wire_rules({}),
 )  # fmt: skip
 _OBIS_TEXTS = (
@@ -231,9 +267,10 @@ RULES = {
     "uplink": UPLINK_RULES,
     "collect": COLLECT_RULES,
     "local": LOCAL_RULES,
+    "orders": ORDERS_RULES,
     "line": LINE_RULES,
     **{f"meter ({name})": rules for name, rules in METER_RULES_BY_PROTOCOL.items()},
     "meter.group": GROUP_RULES,
 }
-SECTIONS = ("gateway", "mqtt", "journal", "uplink", "collect", "local", "line", "meter")
+SECTIONS = ("gateway", "mqtt", "journal", "uplink", "collect", "local", "orders", "line", "meter")
 WIRE_KEYS = tuple(rule.name for rule in _LINE_WIRE)

@@ -6,6 +6,7 @@ that a meter has, what stands twice.
 
 from typing import Any
 
+from edge.settings.control import CONTROL_RULES
 from edge.settings.rules import (
     GROUP_RULES,
     GROUPS_MAX,
@@ -44,6 +45,8 @@ def _meter(protocol: str) -> dict[str, Any]:
     table = _table(METER_RULES_BY_PROTOCOL[protocol])
     table["properties"]["protocol"] |= {"enum": [protocol]}
     table["properties"]["group"] = _rows(_table(GROUP_RULES), 0, GROUPS_MAX)
+    if protocol in CONTROL_RULES:
+        table["properties"]["control"] = _table(CONTROL_RULES[protocol])
     return table
 
 

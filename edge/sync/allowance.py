@@ -18,7 +18,8 @@ DAY_MS = 86_400_000
 _OPEN, _NO_BACKLOG, _SPENT = 0, 1, 2
 _WORDS = {
     _NO_BACKLOG: f"{BACKLOG_PERCENT} % of {{}} bytes: the backlog waits for the next UTC day",
-    _SPENT: "all of {} bytes: greetings, receipts and alarms alone go until the next UTC day",
+    _SPENT: "all of {} bytes: greetings, receipts, audit entries and alarms alone go until the next"
+    " UTC day",
 }
 
 

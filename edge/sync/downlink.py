@@ -12,7 +12,10 @@ from protocols.envelope.claims import Claims
 from protocols.envelope.seal import BODY_SIZE_MAX, Context, open_sealed
 from protocols.envelope.suites import Provider
 from protocols.errors import CallerError, EnvelopeError
-from protocols.messages import DOWNLINK_BY_SUFFIX, HEAD_END, ORDER, MessageKind
+from protocols.messages import DOWNLINK_BY_SUFFIX, HEAD_END, ORDER, POLICY, MessageKind
+
+# A stop is none of them: what forbids may come in any way.
+NEVER_RETAINED = (ORDER, POLICY)
 
 
 class Opened(NamedTuple):
@@ -33,7 +36,7 @@ class Downlink:
     def open(self, message: Arrived, now: int) -> Opened:
         """EnvelopeError with the reason when it is not one for us. `now` is trusted UTC or 0."""
         kind = self._kind_of(message.topic)
-        if message.retained and kind is ORDER:
+        if message.retained and kind in NEVER_RETAINED:
             raise EnvelopeError("retained", "an order must not wait in the broker")
         identity = self._identity
         opened = open_sealed(

@@ -1,8 +1,8 @@
 """The gateway's conversation with the head end, in one thread.
 
-Up: hello, receipts, events, batches, in this order; each sealed at the moment it is sent. Down:
-acknowledgements, which alone empty the outbox and set the clock of a gateway that has no other
-time; orders, which go to the inbox; configurations.
+Up: hello, receipts, audit entries, events, batches, in this order; each sealed at the moment it is
+sent. Down: acknowledgements, which alone empty the outbox and set the clock of a gateway that has
+no other time; orders, policies and stops, which go to the order desk; configurations.
 
 All of it is about one journal epoch. When the journal is put aside while the gateway runs, the
 conversation begins anew with the next one.
@@ -24,7 +24,8 @@ from edge.journal.damage import JournalReplacedError
 from edge.journal.ranges import Ranges
 from edge.journal.store import Journal, JournalReader
 from edge.journal.writer import Writer
-from edge.orders.inbox import Inbox
+from edge.orders.desk import OrderDesk
+from edge.sync.auditing import AuditFlow
 from edge.sync.downlink import Downlink
 from edge.sync.holding import Holding
 from edge.sync.identity import Identity
@@ -32,23 +33,13 @@ from edge.sync.outbox import Outbox
 from edge.sync.sender import MEMO_NAME, MEMO_SCOPE, Sender
 from edge.sync.telling import EventFlow, ReceiptFlow
 from edge.sync.transport import Arrived, Connected, Disconnected, Refused, Transport
+from edge.sync.unheard import Unheard
 from protocols import topics
 from protocols.envelope.batch import encode_batch
 from protocols.envelope.claims import NONCE_SIZE, Claims, check_times
-from protocols.envelope.events import encode_events
 from protocols.envelope.suites import Provider
 from protocols.errors import BusbarError, CallerError, EnvelopeError
-from protocols.messages import (
-    ACK,
-    DATA,
-    EVENT,
-    HELLO,
-    ORDER,
-    RECEIPT,
-    Ack,
-    Config,
-    Hello,
-)
+from protocols.messages import ACK, CONFIG, DATA, HELLO, RECEIPT, Ack, Config, Hello
 
 HELLO_MS = 300_000  # between greetings on a connection that stands
 NONCES_MAX = 8  # of this boot that an order may answer
@@ -70,7 +61,7 @@ class Session:
         provider: Provider,
         journal: Journal,
         writer: Writer,
-        inbox: Inbox,
+        desk: OrderDesk,
         settings: dict[str, Any],
         meters: tuple[tuple[str, str], ...],
         version: str,
@@ -89,9 +80,10 @@ class Session:
         self.readings_sent = 0
         self.outbox: Outbox = None  # type: ignore[assignment]
         self.event_flow: EventFlow = None  # type: ignore[assignment]
+        self.audit_flow: AuditFlow = None  # type: ignore[assignment]
         self._journal = journal
         self._writer = writer
-        self._inbox = inbox
+        self._desk = desk
         self._settings = settings
         self._meters = meters
         self._version = version
@@ -113,6 +105,7 @@ class Session:
         self._hello_due = 0
         self._greeted_at = 0
         self._paused_until = 0
+        self._unheard = Unheard(clock)
         self._stopping = threading.Event()
         self._disk_refuses = False  # told once, not at each turn
         self._thread = threading.Thread(target=self._run, name="sync")
@@ -180,7 +173,7 @@ class Session:
         """Hears what came, then says what is due."""
         due_ms = self.outbox.next_in_ms(self._clock.boot_ms())
         timeout_ms = min(max(due_ms, _TURN_MS_MIN), _TURN_MS_MAX)
-        if self._inbox.has_work:
+        if self._desk.has_work:
             timeout_ms = 1
         if self._journal.epoch != self._epoch:
             self._adopt()
@@ -191,7 +184,9 @@ class Session:
                 event = self._events.get_nowait()
         except queue.Empty:
             pass
-        self._inbox.work(self._reader, self.outbox.note_reopened)
+        for one in self._unheard.due():
+            self._hear_message(one)
+        self._desk.work(self._reader, self.outbox.note_reopened)
         self._clock.tend()
         now = self._clock.boot_ms()
         self.outbox.note_head(self._writer.head, now)
@@ -220,6 +215,7 @@ class Session:
             settings["ack_timeout_ms"],
         )
         self.event_flow = EventFlow(settings["ack_timeout_ms"], reader.events_acknowledged())
+        self.audit_flow = AuditFlow(settings["ack_timeout_ms"], self._desk.ledger.first_hash)
         self._receipts.note_connected()
         self.outbox.note_connected()
         self._hello_due = 0
@@ -231,10 +227,12 @@ class Session:
         if isinstance(event, Connected):
             log.info("broker_connected backlog_sets=%d", self.outbox.backlog)
             self.is_connected = True
+            self._unheard.forget()
             self._hello_due = 0
             self._paused_until = 0
             self._receipts.note_connected()
             self.event_flow.note_lost()
+            self.audit_flow.note_lost()
             self.outbox.note_head(self._writer.head, now)
             jitter_ms = self._chance.uniform(0, self._settings["catch_up_jitter_s"] * 1000)
             self.outbox.note_connected(now + round(jitter_ms))
@@ -243,12 +241,14 @@ class Session:
             self.is_connected = False
             self.outbox.note_lost()
             self.event_flow.note_lost()
+            self.audit_flow.note_lost()
         elif isinstance(event, Refused):
             log.info("publish_refused reason=%r", event.reason)
             self._paused_until = now + REFUSED_PAUSE_MS
             self._hello_due = 0
             self.outbox.note_lost()
             self.event_flow.note_lost()
+            self.audit_flow.note_lost()
         elif isinstance(event, Arrived):
             self._hear_message(event)
         elif callable(event):
@@ -266,10 +266,12 @@ class Session:
                 detail = f"{message.topic}: {error}"
                 self._tell("message-refused", detail=detail, repeat_s=REFUSAL_REPEAT_S)
         except Exception:
-            # The disk refuses. An order stays with the broker; an acknowledgement comes again by
-            # itself, and must not use up the messages that the broker sends without our word.
+            # The disk refuses. An order is heard again; an acknowledgement comes again by itself,
+            # and must not use up the messages that the broker sends without our word.
             if message.topic.endswith(topics.ACKNOWLEDGEMENTS):
                 message.acknowledge()
+            else:
+                self._unheard.keep(message)
             raise
         message.acknowledge()
 
@@ -278,11 +280,11 @@ class Session:
         kind, claims, body = self._downlink.open(message, now)
         if kind is ACK:
             self._hear_ack(claims, Ack.from_body(body), now)
-        elif kind is ORDER:
-            ages = {nonce: self._clock.boot_ms() - made for nonce, made in self._nonces.items()}
-            self._inbox.take(claims, body, now, ages)
-        else:
+        elif kind is CONFIG:
             self._take_config(claims, Config.from_body(body))
+        else:
+            ages = {nonce: self._clock.boot_ms() - made for nonce, made in self._nonces.items()}
+            self._desk.hear(kind, claims, body, now, ages)
 
     def _hear_ack(self, claims: Claims, ack: Ack, utc_ms: int) -> None:
         if ack.epoch != self._epoch or claims.epoch != self._epoch:
@@ -295,6 +297,8 @@ class Session:
             raise EnvelopeError("schema", "acknowledges what was never journaled")
         if ack.events > self.event_flow.stored and ack.events > self._reader.event_head():
             raise EnvelopeError("schema", "acknowledges events that never were")
+        if ack.audit > self._reader.audit_head():
+            raise EnvelopeError("schema", "acknowledges audit entries that never were")
         self._last_ack = claims.sequence
         now = self._clock.boot_ms()
         asked_at = self._nonces.get(ack.nonce)
@@ -306,13 +310,16 @@ class Session:
         if ack.events > self.event_flow.stored:
             self._call(self._journal.acknowledge_events, ack.events)
         self.event_flow.note_stored(ack.events)
+        if ack.audit:
+            self._call(self._desk.ledger.acknowledge, ack.audit)
+            self.audit_flow.note_stored(ack.audit)
         if ack.receipts:
             self._call(self._journal.acknowledge_receipts, ack.receipts)
 
     # ---- speaking -------------------------------------------------------------------------------
 
     def _speak(self, now: int) -> None:
-        if self._clock.wants_time():
+        if self._clock.wants_time() or self._desk.wants_policy:
             early = self._greeted_at + self._settings["ack_timeout_ms"]
             self._hello_due = min(self._hello_due, early)
         if now >= self._hello_due:
@@ -323,7 +330,8 @@ class Session:
         for one in self._receipts.due(self._reader, now):
             if self.sender.send(RECEIPT, one[2]):
                 self._receipts.note_sent(one, now)
-        self._send_events(now)
+        self.audit_flow.send(self._reader, self.sender, now)
+        self.events_sent += self.event_flow.send(self._reader, self.sender, now)
         self.outbox.held_from = 0  # judged anew
         while self.is_connected and self.sender.allowance.takes_live:
             now = self._clock.boot_ms()
@@ -345,23 +353,10 @@ class Session:
             self.outbox.head,
             self.outbox.stored.contiguous_from(1),
             self._clock.quality(),
-            self._inbox.last_counter,
+            self._desk.last_counter,
             self._meters,
         )
         self.sender.send(HELLO, self.sender.packed(hello.to_body()))
-
-    def _send_events(self, now: int) -> None:
-        only_alarms = not self.sender.allowance.takes_live
-        while rows := self.event_flow.next_rows(self._reader, now, only_alarms):
-            counter = self.sender.send(EVENT, self.sender.packed(encode_events(rows, rows[0][0])))
-            if counter is not None:
-                if counter:
-                    self.event_flow.note_sent(rows, now)
-                    self.events_sent += len(rows)
-                return
-            if len(rows) == 1:
-                raise CallerError(f"event {rows[0][0]} does not fit into a message")
-            self.event_flow.note_too_large(len(rows))
 
     def _send_batch(self, first: int, last: int) -> bool:
         """Whether the sender may go on with the next batch."""

@@ -10,8 +10,11 @@ from edge.journal.events import EventRow
 from edge.journal.orders import Receipt
 from edge.journal.store import JournalReader
 from edge.sync.outbox import PATIENCE_DOUBLINGS_MAX
-from protocols.envelope.events import EVENTS_MAX
+from edge.sync.sender import Sender
+from protocols.envelope.events import EVENTS_MAX, encode_events
+from protocols.errors import CallerError
 from protocols.events import Severity, severity_of
+from protocols.messages import EVENT
 
 RECEIPTS_PER_TURN = 256  # far above what is ever open, so that none waits behind an older one
 EVENTS_AHEAD_MAX = 1_000  # looked through for an alarm, when nothing else may go
@@ -43,6 +46,20 @@ class EventFlow:
         rows = reader.events(EVENTS_AHEAD_MAX)
         alarms = [n for n, (_, one) in enumerate(rows) if severity_of(one.kind) == Severity.ALARM]
         return rows[: min(alarms[-1] + 1, self._most)] if alarms else []
+
+    def send(self, reader: JournalReader, sender: Sender, now: int) -> int:
+        """Sends the next message, if one may go; how many events went."""
+        only_alarms = not sender.allowance.takes_live
+        while rows := self.next_rows(reader, now, only_alarms):
+            counter = sender.send(EVENT, sender.packed(encode_events(rows, rows[0][0])))
+            if counter is not None:
+                if counter:
+                    self.note_sent(rows, now)
+                return len(rows) if counter else 0
+            if len(rows) == 1:
+                raise CallerError(f"event {rows[0][0]} does not fit into a message")
+            self.note_too_large(len(rows))
+        return 0
 
     def note_sent(self, rows: list[EventRow], now: int) -> None:
         """A message with these is under way."""

@@ -13,6 +13,7 @@ from protocols.envelope.suites import Provider
 from protocols.messages import (
     ACK,
     HEAD_END,
+    NO_TERMS,
     ORDER,
     UPLINK_BY_SUFFIX,
     Ack,
@@ -53,6 +54,8 @@ def make_order(number: int = 1, **fields: Any) -> Order:
         "meter_address": METER_ADDRESS,
         "obis": ENERGY,
         "arguments": (),
+        "terms": NO_TERMS,
+        "approvals": (),
     }
     return Order(**(values | fields))
 
@@ -156,13 +159,14 @@ class HeadEnd:
         key: PrivateKey | None = None,
         gateway: str = GATEWAY,
         events: int = 0,
+        audit: int = 0,
     ) -> tuple[str, bytes]:
         """A sealed acknowledgement with the next sequence."""
         self.last_ack += 1
         claims = Claims(
             sequence or self.last_ack, time, 0, b"", claimed_epoch or epoch, ACK.content_type
         )
-        body = Ack(epoch, upto, ranges, time, nonce, receipts, events).to_body()
+        body = Ack(epoch, upto, ranges, time, nonce, receipts, events, audit).to_body()
         return self.seal(ACK, claims, body, key, gateway)
 
     def order(

@@ -16,6 +16,9 @@ import pytest
 
 from edge.agent import Agent, software_version
 from edge.clock import SystemClock
+from edge.collect.supply_rules import CLOSED, OPEN
+from edge.collect.supply_watch import AFTER_ORDER_MS, PERIOD_MS, SupplyWatch
+from edge.orders.aftermath import AftermathJob
 from edge.settings import load_settings
 from edge.status import ask
 from edge.sync.identity import load_identity
@@ -32,6 +35,7 @@ from tests.edge.head_end import (
     HeadEnd,
     make_order,
 )
+from tests.edge.orders.line_rig import make_order as make_cut
 from tests.edge.test_orders import Gateway
 from tests.edge.test_settings import write_config
 
@@ -110,7 +114,7 @@ def test_stored_orders_are_settled_before_new_ones_can_come(
     monkeypatch.setattr(agent._writer, "start", lambda: (start_writer(), started.append("_writer")))
     for name, part in (("_session", agent._session), ("_status", agent._face._socket)):
         monkeypatch.setattr(part, "start", lambda name=name: started.append(name))
-    monkeypatch.setattr(agent._inbox, "resume", lambda: started.append("resume"))
+    monkeypatch.setattr(agent._orders, "begin", lambda: started.append("begin"))
     for worker in agent._workers.values():
         monkeypatch.setattr(worker, "start", lambda _: started.append("line"))
     agent.start()
@@ -118,8 +122,34 @@ def test_stored_orders_are_settled_before_new_ones_can_come(
     agent._face._health.stop()
     agent._writer.stop()
     unlock(agent)
-    assert started.index("_writer") < started.index("resume") < started.index("_session")
-    assert started.index("resume") < started.index("line")
+    assert started.index("_writer") < started.index("begin") < started.index("_session")
+    assert started.index("begin") < started.index("line")
+
+
+def test_i28_supplies_are_watched_by_what_the_orders_want(
+    tmp_path: Path, head_end: HeadEnd
+) -> None:
+    """Each line looks at its supplies, soon after an order, and at what became of one that was
+    sent before a restart."""
+    path = config_of(tmp_path)
+    path.write_text(path.read_text() + "\n[meter.control]\n")
+    clock = FakeClock()
+    agent = Agent(load_settings(path), clock)
+    (worker,) = agent._workers.values()
+    (watch,) = [one for one in worker.background if isinstance(one, SupplyWatch)]
+    order = make_cut("disconnect")._replace(meter_id=METER_ID)
+    assert watch._intended(METER_ID) == CLOSED
+    agent._orders.intended.follow(order, 1, OrderState.CONFIRMED)
+    assert watch._intended(METER_ID) == OPEN
+    meter = watch._meters[METER_ID]
+    meter.due_at = clock.boot_ms() + PERIOD_MS
+    around = agent._orders._around
+    around.look_soon(METER_ID)
+    assert meter.due_at == clock.boot_ms() + AFTER_ORDER_MS
+    assert around.make_look is not None
+    job = around.make_look(order, 1, clock, None, ())  # type: ignore[arg-type]
+    assert isinstance(job, AftermathJob)
+    unlock(agent)
 
 
 def test_a_status_socket_that_can_not_be_made_stops_no_metering(

@@ -9,9 +9,10 @@ import pytest
 from edge.orders.backfill_job import PORTION_SETS, REOPENED_SETS_MAX, SPAN_MS_MAX
 from edge.orders.inbox import BACKFILLS_MAX
 from edge.sync.transport import Disconnected
+from protocols.envelope.claims import Claims
 from protocols.envelope.seal import BODY_SIZE_MAX
 from protocols.errors import CallerError
-from protocols.messages import Action, Order, OrderState, Receipt
+from protocols.messages import ORDER, Action, Order, OrderState, Receipt
 from tests.edge.fakes import UTC_MS, FakeClock, make_set
 from tests.edge.head_end import METER_ID, PROVIDER, make_order
 from tests.edge.uplink import Uplink, numbers
@@ -82,12 +83,12 @@ def test_a_meter_that_can_not_be_asked(uplink: Uplink) -> None:
     def refuse(*_: object) -> None:
         raise CallerError("its model keeps no records")
 
-    uplink.inbox._backfill = refuse
+    uplink.inbox._ways = uplink.inbox._ways._replace(backfill=refuse)
     arrive(uplink)
     assert receipts(uplink)[-1].reason == (
         "5 of 5 reading sets go again; the meter is not asked: its model keeps no records"
     )
-    uplink.inbox._backfill = None
+    uplink.inbox._ways = uplink.inbox._ways._replace(backfill=None)
     arrive(uplink, 2)
     last = receipts(uplink)[-1]
     assert last.state == OrderState.DONE
@@ -128,16 +129,14 @@ def test_wrong_arguments_are_no_order(uplink: Uplink, arguments: tuple[object, .
     assert uplink.inbox.last_counter == 0
 
 
-def test_an_action_that_is_unknown_here_is_refused(
-    uplink: Uplink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A newer head end's; it is never taken for a read."""
-    monkeypatch.setattr("protocols.messages.ACTIONS", ("read", "backfill", "open-the-door"))
-    arrive(uplink, 1, make_order(1, action="open-the-door"))
-    (receipt,) = receipts(uplink)
-    assert receipt.state == OrderState.REFUSED
-    assert "'open-the-door'" in receipt.reason
-    assert uplink.jobs == []
+def test_an_action_that_is_unknown_here_is_refused(uplink: Uplink) -> None:
+    """A newer head end's; it is never taken for a read, and its counter is not used up."""
+    body = make_order(1).to_body()
+    body[2] = "open-the-door"
+    claims = Claims(1, UTC_MS, UTC_MS + 60_000, b"", uplink.journal.epoch, ORDER.content_type)
+    uplink.arrive(uplink.head_end.seal(ORDER, claims, body))
+    assert uplink.session.refusals == {"schema": 1}
+    assert (uplink.jobs, uplink.inbox.last_counter) == ([], 0)
 
 
 def test_too_many_backfills_are_refused(uplink: Uplink, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,16 +162,14 @@ def test_a_backfill_goes_on_after_a_restart(
         patch.setattr("edge.orders.inbox.Inbox.work", lambda *_: None)
         arrive(uplink)
         uplink.restart()
-    uplink.inbox.resume()
     uplink.turn()
     uplink.turn()
     assert receipts(uplink)[-1].state == OrderState.DONE
     with monkeypatch.context() as patch:
         patch.setattr("edge.orders.inbox.Inbox.work", lambda *_: None)
         arrive(uplink, 2)
+        uplink.clock.advance(130_000)
         uplink.restart()
-    uplink.clock.advance(130_000)
-    uplink.inbox.resume()
     uplink.turn()
     assert receipts(uplink)[-1].state == OrderState.EXPIRED
     assert len(uplink.backfills) == 1

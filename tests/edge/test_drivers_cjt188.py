@@ -355,7 +355,8 @@ def load(folder: Path, rest: str) -> dict[str, Any]:
 def test_a_section_has_its_defaults(tmp_path: Path, clock: FakeClock) -> None:
     """What most meters do; the address is its place on the line."""
     meter = load(tmp_path, WATER_METER)
-    assert set(meter) == {rule.name for rule in RULES["meter (cjt188)"]} | {"groups"}
+    own = {rule.name for rule in RULES["meter (cjt188)"]}
+    assert set(meter) == own | {"groups", "control"}
     assert meter["di_order"] == "901F"
     assert meter["unit_position"] == "after"
     assert meter["first_energy"] == "settlement"

@@ -244,7 +244,7 @@ def test_a_file_of_another_version_or_none_is_refused(
     make_version_0(tmp_path, 3)
     code, _, err = run(tmp_path, capsys, "status")
     assert (code, err.count("\n")) == (1, 1)
-    assert "is of version 0, and this command reads 1" in err
+    assert "is of version 0, and this command reads 2" in err
     (tmp_path / "journal.db").write_bytes(b"no database at all" * 500)
     code, _, err = run(tmp_path, capsys, "status")
     assert (code, "file is not a database" in err) == (1, True)

@@ -19,7 +19,7 @@ from edge.journal.store import Journal, StoredOrder
 from protocols.obis import Obis
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Flag, Origin, Reading, ReadingSet
-from tests.edge.fakes import ENERGY, UTC_MS, VOLTAGE, FakeClock, InlineWriter, make_set
+from tests.edge.fakes import ENERGY, UTC_MS, VOLTAGE, FakeClock, InlineWriter, make_set, move_order
 
 SEED = 645
 HOUR_MS = 3_600_000
@@ -306,7 +306,7 @@ def test_values_are_thinned_when_nothing_else_can_go(
     journal = filling.journal
     poll(filling, [make_set(n) for n in range(100)])
     journal.take_order(StoredOrder(1, bytes(16), b"body", 99, "received"))
-    journal.move_order(1, "verified", b"receipt")
+    move_order(journal, 1, "verified", b"receipt")
     clock.advance(THIN_AGE_MS + HOUR_MS)
     poll(filling, [make_set(n + (THIN_AGE_MS + HOUR_MS) // 1000) for n in range(100)])
     before = read_all(journal)

@@ -36,7 +36,7 @@ class World:
         parts = Parts(
             "gw-1", "1.2.3", self.clock, self.writer.journal, self.writer,
             self.session, lambda: [self.bench.worker], self.latency,  # type: ignore[arg-type]
-            dict,
+            dict, dict,
         )  # fmt: skip
         self.snapshot = Snapshot(parts)
         self.snapshot.begin()

@@ -26,7 +26,11 @@ SNAPSHOT: dict[str, Any] = {
     "clock_in_doubt": False,
     "memory_bytes": 40_000_000,
     "events": {"line-down": 2, "started": 1},
-    "orders": {"sent": 4, "waited_ms": 250, "last_waited_ms": 70, "longest_waited_ms": 90},
+    "orders": {
+        "sent": 4, "waited_ms": 250, "last_waited_ms": 70, "longest_waited_ms": 90, "open": 2,
+        "refused": {"window": 3}, "lease_left_ms": 1500, "cuts_hour": 1, "cuts_day": 4,
+        "unrecorded": 0,
+    },
     "journal": {
         "fill": 0.25, "held_sets": 3, "is_in_trouble": True, "commits": 9, "committed_sets": 80,
         "lost_sets": 1, "lost_events": 0, "epoch": "00aa" * 4, "trouble": CANARY,
@@ -94,6 +98,8 @@ def test_the_table_keeps_to_the_rules_of_the_field() -> None:
         ("busbar_events_total", [Sample({"kind": "line-down"}, 2), Sample({"kind": "started"}, 1)]),
         ("busbar_uplink_refusals_total", [Sample({"reason": "replayed"}, 2)]),
         ("busbar_order_wait_seconds", [Sample({}, 4, 0.25)]),
+        ("busbar_orders_refused_total", [Sample({"reason": "window"}, 3)]),
+        ("busbar_order_lease_seconds", [Sample({}, 1.5)]),
         ("busbar_backlog_age_seconds", [Sample({}, 61.5)]),
     ],
 )
@@ -211,6 +217,7 @@ def test_every_metric_is_in_the_snapshot_of_a_running_agent(
         "busbar_meter_clock_drift_seconds", "busbar_meter_reading_age_seconds",
         "busbar_backlog_age_seconds", "busbar_clock_error_seconds",
         "busbar_uplink_refusals_total", "busbar_meter_round_trip_seconds",
+        "busbar_orders_refused_total", "busbar_order_lease_seconds",
     }  # fmt: skip
     assert found["busbar_line_open"] == [Sample({"line": "line-1"}, 0)]
     assert found["busbar_meter_answering"] == [Sample({"meter": METER_ID}, 0)]

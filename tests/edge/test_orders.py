@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from edge.journal.highwater import HighWater
+from edge.journal.ledger import Moved
 from edge.meters.dlt645_driver import Dlt645Driver
+from edge.orders.desk import OrderDesk, Surroundings
 from edge.orders.executor import OrderJob
-from edge.orders.inbox import Inbox
 from protocols.envelope.claims import SKEW_MS, Claims
 from protocols.envelope.seal import BODY_SIZE_MAX
 from protocols.errors import BusbarError, EnvelopeError
@@ -38,7 +39,8 @@ from tests.edge.fakes import (
     make_line,
     wire,
 )
-from tests.edge.head_end import METER_ADDRESS, METER_ID, PROVIDER, make_order
+from tests.edge.head_end import METER_ADDRESS, METER_ID, PROVIDER, HeadEnd, make_order
+from tests.edge.uplink import ORDERS
 
 NONCE = b"n" * 16
 VALID_MS = 120_000
@@ -52,7 +54,12 @@ class Gateway:
     """An inbox on a real journal, and a line with a scripted meter."""
 
     def __init__(
-        self, folder: Path, clock: FakeClock, port: FakePort, address: str = METER_ADDRESS
+        self,
+        folder: Path,
+        clock: FakeClock,
+        port: FakePort,
+        address: str = METER_ADDRESS,
+        begins: bool = True,
     ) -> None:
         self.folder, self.clock, self.port = folder, clock, port
         self.writer = InlineWriter(folder, clock)
@@ -71,17 +78,28 @@ class Gateway:
                 "quantities": ("1-0:1.8.0",),
             }
         )
-        self.inbox = Inbox(
-            self.journal,
-            self.writer,
-            HighWater(folder),
-            {METER_ID: address},
+        self.addresses = {METER_ID: address} if address else {}
+        self.told: list[str] = []
+        around = Surroundings(
+            lambda: ORDERS,
+            frozenset,
+            self.addresses,
             self.offer,
-            lambda body: PROVIDER.deflate(PROVIDER.encode(body)),
-            lambda body: PROVIDER.decode(PROVIDER.inflate(body, BODY_SIZE_MAX)),
-            clock,
+            lambda *_: None,
+            None,
+            lambda kind, *_, **__: self.told.append(kind),
             self.wake,
         )
+        self.desk = OrderDesk(
+            HeadEnd().identity(folder), PROVIDER, self.journal, self.writer, folder, clock, around
+        )
+        if begins:
+            self.begin()
+
+    def begin(self) -> None:
+        """Settles what was taken up in the life before."""
+        self.desk.begin()
+        self.inbox = self.desk.inbox
 
     def offer(self, meter_id: str, job: OrderJob) -> bool:
         """The line's queue."""
@@ -201,7 +219,7 @@ def test_an_order_is_durable_before_it_is_offered(gateway: Gateway) -> None:
         found.append(HighWater(gateway.folder).value)
         return True
 
-    gateway.inbox._offer = offer
+    gateway.inbox._ways = gateway.inbox._ways._replace(offer=offer)
     gateway.take(5)
     assert found == [[(5, OrderState.VERIFIED)], 5]
 
@@ -211,11 +229,13 @@ def test_the_marks_other_copy_does_not_keep_an_order_waiting(
 ) -> None:
     """One flush for the mark, then the line's queue, then the other copy; none is replaced, because
     the start has seen to that."""
-    gateway.inbox.resume()
+    gateway.inbox.resume([])
     steps: list[str] = []
     flush, offer = os.fdatasync, gateway.offer
     monkeypatch.setattr(os, "fdatasync", lambda file: (steps.append("flush"), flush(file))[1])
-    gateway.inbox._offer = lambda meter, job: (steps.append("offer"), offer(meter, job))[1]
+    gateway.inbox._ways = gateway.inbox._ways._replace(
+        offer=lambda meter, job: (steps.append("offer"), offer(meter, job))[1]
+    )
     gateway.take(5)
     assert steps == ["flush", "offer", "flush"]
     copies = {path.read_bytes() for path in gateway.folder.glob("order-counter.?")}
@@ -227,18 +247,18 @@ def test_sent_is_durable_before_the_first_byte(gateway: Gateway) -> None:
     gateway.port.expect(REQUEST, REPLY)
     gateway.take()
     trace: list[str] = []
-    move, write = gateway.journal.move_order, gateway.port.write
+    record, write = gateway.desk.ledger.record, gateway.port.write
 
-    def traced_move(counter: int, state: str, receipt: bytes) -> None:
-        move(counter, state, receipt)
-        trace.append(state)
+    def traced_record(drafts: Any, moved: Moved, *more: Any) -> None:
+        record(drafts, moved, *more)
+        trace.append(moved.state)
 
     def traced_write(data: bytes) -> None:
         trace.append("wire")
         assert gateway.stored_state() == OrderState.SENT
         write(data)
 
-    gateway.journal.move_order = traced_move  # type: ignore[method-assign]
+    gateway.desk.ledger.record = traced_record  # type: ignore[method-assign]
     gateway.port.write = traced_write  # type: ignore[method-assign]
     gateway.run_jobs()
     assert trace == [OrderState.SENT, "wire", OrderState.DONE]
@@ -251,7 +271,7 @@ def test_nothing_is_sent_when_sent_can_not_be_recorded(gateway: Gateway) -> None
     def refuse(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    gateway.journal.move_order = refuse  # type: ignore[method-assign]
+    gateway.desk.ledger.record = refuse  # type: ignore[method-assign]
     gateway.run_jobs()
     assert gateway.port.written() == []
     assert gateway.stored_state() == OrderState.VERIFIED
@@ -320,6 +340,7 @@ def test_a_replay_after_a_restart_is_refused(gateway: Gateway) -> None:
     """The mark and the stored order both outlive the process."""
     gateway.take(7)
     again = gateway.restart()
+    again.jobs.clear()  # it goes on, once
     assert refused_with(again, counter=7) == "replayed"
     assert refused_with(again, counter=6) == "replayed"
     assert again.jobs == []
@@ -348,6 +369,7 @@ def test_a_lost_mark_alone_lets_no_order_run_twice(gateway: Gateway) -> None:
     for path in gateway.folder.glob("order-counter.*"):
         path.unlink()
     again = Gateway(gateway.folder, gateway.clock, gateway.port)
+    again.jobs.clear()  # it goes on, once
     with pytest.raises((EnvelopeError, sqlite3.IntegrityError)):
         again.take(7)
     assert again.jobs == []
@@ -462,14 +484,14 @@ def test_a_wall_clock_that_is_set_back_revives_no_order(gateway: Gateway) -> Non
 def test_nothing_is_written_after_expiry_even_if_the_disk_was_slow(gateway: Gateway) -> None:
     """Recording "sent" took too long: no byte goes out, and the receipt says so."""
     gateway.take()
-    move = gateway.journal.move_order
+    record = gateway.desk.ledger.record
 
-    def slow_move(counter: int, state: str, receipt: bytes) -> None:
-        move(counter, state, receipt)
-        if state == OrderState.SENT:
+    def slow_record(drafts: Any, moved: Moved, *more: Any) -> None:
+        record(drafts, moved, *more)
+        if moved.state == OrderState.SENT:
             gateway.clock.advance(VALID_MS + 1)
 
-    gateway.journal.move_order = slow_move  # type: ignore[method-assign]
+    gateway.desk.ledger.record = slow_record  # type: ignore[method-assign]
     gateway.run_jobs()
     assert gateway.port.written() == []
     assert gateway.states()[:2] == [OrderState.VERIFIED, OrderState.SENT]
@@ -577,7 +599,6 @@ def test_a_verified_order_goes_on_after_a_restart(gateway: Gateway) -> None:
     """It was never sent; it still holds; it runs once."""
     gateway.take()
     again = gateway.restart()
-    again.inbox.resume()
     gateway.port.expect(REQUEST, REPLY)
     again.run_jobs()
     assert again.states() == [OrderState.VERIFIED, OrderState.SENT, OrderState.DONE]
@@ -589,7 +610,6 @@ def test_a_verified_order_that_expired_meanwhile_is_told_so(gateway: Gateway) ->
     gateway.take()
     gateway.clock.advance(VALID_MS + 1)
     again = gateway.restart()
-    again.inbox.resume()
     again.run_jobs()
     assert again.states() == [OrderState.VERIFIED, OrderState.EXPIRED]
     assert again.port.written() == []
@@ -601,7 +621,6 @@ def test_a_verified_order_does_not_go_on_without_trusted_time(gateway: Gateway) 
     gateway.take()
     gateway.clock.set_quality(TimeQuality.RTC)
     again = gateway.restart()
-    again.inbox.resume()
     again.run_jobs()
     assert again.states() == [OrderState.VERIFIED, OrderState.EXPIRED]
     assert again.port.written() == []
@@ -613,7 +632,6 @@ def test_a_verified_order_is_not_sent_to_another_address(gateway: Gateway, addre
     """The meter was exchanged while the gateway was down."""
     gateway.take()
     again = gateway.restart(address=address)
-    again.inbox.resume()
     assert again.jobs == []
     assert again.states() == [OrderState.VERIFIED, OrderState.REFUSED]
     again.crash()
@@ -622,9 +640,7 @@ def test_a_verified_order_is_not_sent_to_another_address(gateway: Gateway, addre
 def test_a_verified_order_of_a_removed_meter_is_refused(gateway: Gateway) -> None:
     """The meter is gone from the configuration."""
     gateway.take()
-    again = gateway.restart()
-    again.inbox._addresses.clear()
-    again.inbox.resume()
+    again = gateway.restart(address="")
     assert again.jobs == []
     assert again.states() == [OrderState.VERIFIED, OrderState.REFUSED]
     again.crash()
@@ -643,18 +659,16 @@ def test_a_sent_order_is_unknown_after_a_restart_and_nothing_is_sent_again(
     with pytest.raises(SystemExit):
         gateway.run_jobs()
     again = gateway.restart()
-    again.inbox.resume()
     again.run_jobs()
     assert again.states() == [OrderState.VERIFIED, OrderState.SENT, OrderState.UNKNOWN]
     assert again.port.written() == []
     twice = again.restart()
-    twice.inbox.resume()
     assert twice.states() == [OrderState.VERIFIED, OrderState.SENT, OrderState.UNKNOWN]
     assert twice.jobs == []
     twice.crash()
 
 
-@pytest.mark.parametrize("lost", ["take_order", "move_order"])
+@pytest.mark.parametrize("lost", ["take_order", "record"])
 def test_a_crash_while_an_order_is_taken_up_loses_it_and_never_doubles_it(
     gateway: Gateway, lost: str
 ) -> None:
@@ -663,11 +677,11 @@ def test_a_crash_while_an_order_is_taken_up_loses_it_and_never_doubles_it(
     def power_cut(*_: object) -> None:
         raise OSError("power cut")
 
-    setattr(gateway.journal, lost, power_cut)
+    part = gateway.journal if lost == "take_order" else gateway.desk.ledger
+    setattr(part, lost, power_cut)
     with pytest.raises(OSError, match="power cut"):
         gateway.take(3)
     again = gateway.restart()
-    again.inbox.resume()
     assert refused_with(again, counter=3) == "replayed"
     assert again.jobs == []
     again.crash()

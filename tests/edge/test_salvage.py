@@ -19,7 +19,7 @@ from edge.journal.store import Journal, StoredOrder
 from edge.journal.wreck import Wreck
 from protocols.events import Event
 from protocols.readings import Flag, Origin, ReadingSet
-from tests.edge.fakes import FakeClock, InlineWriter, make_set
+from tests.edge.fakes import FakeClock, InlineWriter, make_set, move_order
 from tests.edge.test_journal_damage import leaves, spoil
 from tests.edge.test_journal_events import (
     OTHER_BOOT,
@@ -58,7 +58,7 @@ def make_damaged(folder: Path, acknowledged: int = 1000) -> Path:
     journal.acknowledge_events(100)
     for counter, state in ((7, "done"), (8, "sent"), (9, "done"), (10, "verified")):
         journal.take_order(StoredOrder(counter, bytes([counter]) * 16, b"body", 99, "received"))
-        journal.move_order(counter, state, b"r%d" % counter)
+        move_order(journal, counter, state, b"r%d" % counter)
     journal.acknowledge_receipts([(9, "done")])
     journal._set_mark("state", 1)
     journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -23,6 +23,7 @@ from protocols.envelope.seal import MESSAGE_SIZE_MAX
 from protocols.errors import BusbarError
 from protocols.messages import (
     ACK,
+    AUDIT,
     DATA,
     HELLO,
     ORDER,
@@ -359,7 +360,7 @@ def test_a_message_that_is_moved_to_another_topic_does_not_open(waiting: Uplink)
 def test_a_message_of_another_content_type_is_refused(waiting: Uplink) -> None:
     """Signed by the right key on the right topic, and still not what the topic is for."""
     claims = Claims(9, UTC_MS, 0, b"", waiting.journal.epoch, ORDER.content_type)
-    body = Ack(waiting.journal.epoch, 4, (), UTC_MS, b"", (), 0).to_body()
+    body = Ack(waiting.journal.epoch, 4, (), UTC_MS, b"", (), 0, 0).to_body()
     expect_refused(waiting, waiting.head_end.seal(ACK, claims, body), "content_type")
 
 
@@ -575,16 +576,16 @@ def test_an_order_arrives_and_its_receipt_goes_until_it_is_acknowledged(
     uplink.connect_and_answer()
     heard = uplink.arrive(uplink.head_end.order(uplink.journal.epoch, 1))
     assert len(uplink.jobs) == 1
-    assert [one.kind for one in heard] == [RECEIPT]
+    assert [one.kind for one in heard] == [RECEIPT, AUDIT]
     receipt = Receipt.from_body(heard[0].body)
     assert (receipt.order_id, receipt.counter) == (make_order(1).order_id, 1)
     assert receipt.state == OrderState.VERIFIED
     assert uplink.turn() == []
-    clock.advance(UPLINK["ack_timeout_ms"])
-    assert [one.kind for one in uplink.turn()] == [RECEIPT]
+    clock.advance(UPLINK["ack_timeout_ms"] + 1)
+    assert [one.kind for one in uplink.turn()] == [RECEIPT, AUDIT]
     uplink.turn(Disconnected("gone"))
-    assert [one.kind for one in uplink.connect()] == [HELLO, RECEIPT]
-    uplink.ack(0, receipts=((1, OrderState.VERIFIED),))
+    assert [one.kind for one in uplink.connect()] == [HELLO, RECEIPT, AUDIT]
+    uplink.ack(0, receipts=((1, OrderState.VERIFIED),), audit=1)
     clock.advance(UPLINK["ack_timeout_ms"])
     assert [one.kind for one in uplink.turn() if one.kind is RECEIPT] == []
 

@@ -12,7 +12,7 @@ from edge.sync.session import HELLO_MS
 from edge.sync.transport import Connected, Disconnected
 from protocols.envelope.batch import decode_batch
 from protocols.envelope.seal import BODY_SIZE_MAX
-from protocols.messages import DATA, EVENT, HELLO, RECEIPT
+from protocols.messages import AUDIT, DATA, EVENT, HELLO, RECEIPT
 from protocols.quantity import Kind, Quantity
 from protocols.readings import Reading
 from tests.edge.fakes import ENERGY, FakeClock, make_set
@@ -99,7 +99,7 @@ def test_when_all_is_spent_greetings_receipts_and_alarms_go(metered: Uplink) -> 
     metered.clock.advance(LINGER_MS)
     assert kinds(metered.turn()) == set()
     heard = metered.arrive(metered.head_end.order(metered.journal.epoch, 1))
-    assert kinds(heard) == {RECEIPT.name}
+    assert kinds(heard) == {RECEIPT.name, AUDIT.name}
     metered.noted(make_event(2, "line-down"), make_event(3))
     heard = metered.turn()
     assert kinds(heard) == {EVENT.name}

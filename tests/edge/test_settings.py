@@ -69,13 +69,17 @@ WHERE = {
     "uplink": ("uplink", None, "[uplink]"),
     "collect": ("collect", None, "[collect]"),
     "local": ("local", None, "[local]"),
+    "orders": ("orders", None, "[orders]"),
     "line": ("line", 0, "[[line]] 1"),
     "meter (dlt645-2007)": ("meter", 0, "[[meter]] 1"),
     "meter (modbus)": ("meter", 1, "[[meter]] 2"),
     "meter (modbus-tcp)": ("meter", 2, "[[meter]] 3"),
     "meter (cjt188)": ("meter", 3, "[[meter]] 4"),
     "meter.group": ("meter", 0, "[[meter]] 1 [[meter.group]] 1"),
+    "meter.control (dlt645-2007)": ("meter", 0, "[[meter]] 1 [meter.control]"),
+    "meter.control (modbus, modbus-tcp)": ("meter", 1, "[[meter]] 2 [meter.control]"),
 }
+CONTROL = {"plain": ["disconnect", "arm"], "levels": ["02"]}
 GROUP = {"name": "load", "quantities": ["1-0:16.7.0"], "period_s": 60}
 
 
@@ -96,10 +100,14 @@ def write_config(folder: Path, table: dict[str, Any]) -> Path:
     for name, part in table.items():
         for row in part if isinstance(part, list) else [part]:
             lines.append(f"[[{name}]]" if isinstance(part, list) else f"[{name}]")
-            lines += [f"{key} = {toml(one)}" for key, one in row.items() if key != "group"]
+            own = ("group", "control")
+            lines += [f"{key} = {toml(one)}" for key, one in row.items() if key not in own]
             for group in row.get("group", ()):
                 lines.append("[[meter.group]]")
                 lines += [f"{key} = {toml(one)}" for key, one in group.items()]
+            if "control" in row:
+                lines.append("[meter.control]")
+                lines += [f"{key} = {toml(one)}" for key, one in row["control"].items()]
     path = folder / "edge.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -123,6 +131,10 @@ def changed(section: str, index: int | None, **values: Any) -> dict[str, Any]:
 def changed_part(part: str, **values: Any) -> dict[str, Any]:
     """The same for a part of RULES; a register group is made for it."""
     section, index, _ = WHERE[part]
+    if part.startswith("meter.control"):
+        good = CONTROL if "dlt645" in part else {}
+        table = {key: value for key, value in (good | values).items() if value is not None}
+        return changed(section, index, control=table)
     if part != "meter.group":
         return changed(section, index, **values)
     group = {key: value for key, value in (GROUP | values).items() if value is not None}
@@ -167,8 +179,22 @@ def test_a_good_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("meter (cjt188)", settings.meters[3]),
     ):
         own = {rule.name for rule in RULES[name]}
-        assert set(part) - {"groups"} == own
+        assert set(part) - {"groups", "control"} == own
     assert [meter["groups"] for meter in settings.meters] == [()] * 4
+    assert [meter["control"] for meter in settings.meters] == [None] * 4
+
+
+def test_what_orders_may_do_is_a_table_of_its_own(tmp_path: Path) -> None:
+    """With its defaults; a meter that is only read has none, and a half one is refused."""
+    settings = load_settings(write_config(tmp_path, changed("meter", 0, control=CONTROL)))
+    table = settings.meters[0]["control"]
+    assert set(table) == {rule.name for rule in RULES["meter.control (dlt645-2007)"]}
+    assert (table["plain"], table["levels"]) == (["disconnect", "arm"], ["02"])
+    assert (table["parameters"], table["secured"], table["breaker"]) == (False, False, "internal")
+    sentence = refusal(tmp_path, changed("meter", 0, control={"plain": ["arm"]}))
+    assert "[[meter]] 1 [meter.control]: plain and levels must both be given" in sentence
+    sentence = refusal(tmp_path, changed("meter", 3, control={"breaker": "internal"}))
+    assert "[[meter]] 4: [meter.control] is not allowed; cjt188 is only read" in sentence
 
 
 EVERY_RULE = [(part, rule) for part, rules in RULES.items() for rule in rules]

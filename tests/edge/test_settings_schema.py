@@ -95,7 +95,7 @@ def test_every_rule_stands_in_it() -> None:
     """Name, what is allowed, and the default."""
     for part, rules in RULES.items():
         table = section_of(part)
-        assert set(table["properties"]) - {"group"} == {rule.name for rule in rules}
+        assert set(table["properties"]) - {"group", "control"} == {rule.name for rule in rules}
         for rule in rules:
             one = table["properties"][rule.name]
             assert rule.meaning in one["description"] and rule.allowed in one["description"]
@@ -109,6 +109,9 @@ def section_of(part: str) -> dict[str, Any]:
     properties = SCHEMA["properties"]
     if part == "meter.group":
         return properties["meter"]["items"]["anyOf"][0]["properties"]["group"]["items"]
+    if part.startswith("meter.control"):
+        protocol = part.split("(")[1].split(",", maxsplit=1)[0].rstrip(")")
+        return section_of(f"meter ({protocol})")["properties"]["control"]
     section, index, _ = WHERE[part]
     if index is None:
         return properties[section]

@@ -4,16 +4,15 @@ import random
 from pathlib import Path
 from typing import Any
 
-from edge.journal.highwater import HighWater
+from edge.orders.desk import OrderDesk, Surroundings
 from edge.orders.executor import OrderJob
-from edge.orders.inbox import Inbox
+from edge.settings.rules import ORDERS_RULES
 from edge.sync.identity import Identity
 from edge.sync.session import Session
 from edge.sync.transport import Arrived, Connected
 from protocols.envelope.batch import decode_batch
 from protocols.envelope.claims import Claims
 from protocols.envelope.events import decode_events
-from protocols.envelope.seal import BODY_SIZE_MAX
 from protocols.events import Event
 from protocols.messages import DATA, EVENT, Config, Hello
 from protocols.readings import ReadingSet, TimeQuality
@@ -36,6 +35,8 @@ UPLINK = {
     "bytes_per_day": 0,
     "catch_up_jitter_s": 0,
 }
+
+ORDERS = {rule.name: rule.default for rule in ORDERS_RULES}
 
 
 class FakeTransport:
@@ -82,24 +83,33 @@ class Uplink:
         self.pauses: list[int] = []  # of what was told: seconds
         self.configs: list[Config] = []
         self.events = FakeQueue(self.clock)
-        self.inbox = Inbox(
-            self.journal,
-            self.writer,
-            HighWater(self.folder),
+        around = Surroundings(
+            lambda: ORDERS,
+            frozenset,
             {METER_ID: METER_ADDRESS},
             self.offer,
-            lambda body: PROVIDER.deflate(PROVIDER.encode(body)),
-            lambda body: PROVIDER.decode(PROVIDER.inflate(body, BODY_SIZE_MAX)),
-            self.clock,
-            lambda: None,
+            lambda *_: None,
             lambda *span: self.backfills.append(span),
+            self.tell,
+            lambda: None,
         )
+        self.desk = OrderDesk(
+            self.identity,
+            PROVIDER,
+            self.journal,
+            self.writer,
+            self.folder,
+            self.clock,
+            around,
+        )
+        self.desk.begin()
+        self.inbox = self.desk.inbox
         self.session = Session(
             self.identity,
             PROVIDER,
             self.journal,
             self.writer,
-            self.inbox,
+            self.desk,
             self.settings,
             ((METER_ID, METER_ADDRESS),),
             "1.2.3",

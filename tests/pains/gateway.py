@@ -144,7 +144,9 @@ class Gateway(Uplink):
         super().__init__(folder, clock, **(UPLINK | more))
 
     def build(self) -> None:
-        """As the composition root does."""
+        """As the composition root does; what a restart goes on with waits for its line."""
+        self.workers: dict[str, LineWorker] = {}
+        self.early: list[tuple[str, OrderJob]] = []
         super().build()
         settings = self.checked
         models = load_models(settings.meters, settings.path)
@@ -157,7 +159,6 @@ class Gateway(Uplink):
             lambda: self.writer.is_crowded,
         )
         self.ports: dict[str, BusPort] = {}
-        self.workers: dict[str, LineWorker] = {}
         for line in settings.lines:
             name = line["id"]
             plan = plan_line(line, settings, models, Learned(self.folder, self.clock))
@@ -168,9 +169,14 @@ class Gateway(Uplink):
             worker._thread = NoThread()  # type: ignore[assignment]
             worker.start(self.journal.memos("slot"))
             self.workers[name] = worker
+        for meter_id, job in self.early:
+            self.offer(meter_id, job)
 
     def offer(self, meter_id: str, job: OrderJob) -> bool:
         """To the line of the meter."""
+        if not self.workers:
+            self.early.append((meter_id, job))
+            return True
         line = next(one["line"] for one in self.checked.meters if one["id"] == meter_id)
         return self.workers[line].offer(job)
 

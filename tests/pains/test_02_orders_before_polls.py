@@ -2,9 +2,11 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge.journal.ledger import Moved
 from protocols.messages import OrderState
 from tests.edge.fakes import UTC_MS, FakeClock
 from tests.edge.head_end import make_order
@@ -50,14 +52,14 @@ def test_an_order_waits_for_one_exchange_on_a_line_with_33_devices(
             gateway.deliver(message)
             came.append((counter, clock.monotonic() * 1000, port.count("write")))
 
-    def note(counter: int, state: str, receipt: bytes) -> None:
-        move(counter, state, receipt)
-        if state == OrderState.SENT:
+    def note(drafts: Any, moved: Moved, *more: Any) -> None:
+        record(drafts, moved, *more)
+        if moved.state == OrderState.SENT:
             _, at, frames = came.pop()
             waited.append(clock.monotonic() * 1000 - at)
             assert port.count("write") == frames, "a poll went before the order"
 
-    move, gateway.journal.move_order = gateway.journal.move_order, note  # type: ignore[method-assign]
+    record, gateway.desk.ledger.record = gateway.desk.ledger.record, note  # type: ignore[method-assign]
     port.write = write_and_order  # type: ignore[method-assign]
     gateway.run_for(240_000)
     assert len(waited) >= 5

@@ -102,7 +102,6 @@ def test_an_order_that_was_accepted_and_waited_too_long_is_not_sent(
     gateway.deliver(order_of(gateway))
     gateway.clock.advance(off_ms)
     gateway.restart()
-    gateway.inbox.resume()
     gateway.go_online()
     gateway.run_for(8_000)
     holds = off_ms < VALID_MS
@@ -125,7 +124,6 @@ def test_an_order_that_is_delivered_twice_runs_once(gateway: Gateway) -> None:
     gateway.run_for(10_000)
     gateway.deliver(message)
     gateway.restart()
-    gateway.inbox.resume()
     gateway.go_online()
     gateway.deliver(message)
     gateway.run_for(10_000)
