@@ -30,7 +30,10 @@ from cloud.ingest.mailbox import (
     Stop,
 )
 from cloud.orders.desk import Desk, ReadRequest, Watcher
+from cloud.orders.operations import Operations
+from cloud.orders.persons import Person
 from protocols.errors import CallerError
+from protocols.orders.kinds import ORDER_KINDS
 
 log = logging.getLogger("cloud.service")
 
@@ -55,6 +58,7 @@ class Service:
         self._mailbox = mailbox
         self._ingest = ingest
         self._desk = desk
+        self._operations = Operations(desk)
         self._configs = configs
         self._publisher = publisher
         self._clock = clock
@@ -97,8 +101,13 @@ class Service:
         self._transact(self._desk.sweep)
         self._transact(self._configs.sweep)
         if self.is_connected:
-            self._transact(self._desk.publish_queued)
+            self._dispatch()
             self._transact(self._configs.publish)
+
+    def _dispatch(self) -> None:
+        """Orders that are due: sealed and durable first, then handed out."""
+        self._transact(self._desk.seal_due)
+        self._transact(self._desk.publish_queued)
 
     def stop(self) -> None:
         """End `run` soon, from any thread; messages that wait stay with the broker."""
@@ -181,8 +190,9 @@ class Service:
     def _safely(self, event: Event) -> None:
         if isinstance(event, Connected):
             self.is_connected = True
+            self._desk.connected()
             self._transact(self._ingest.greet_all)
-            self._transact(self._desk.publish_queued)
+            self._dispatch()
             self._transact(self._configs.publish)
         elif isinstance(event, Disconnected):
             self.is_connected = False
@@ -208,6 +218,7 @@ class Service:
             "order_read": self._order_read,
             "config_send": self._config_send,
         }
+        operations.update(dict.fromkeys(self._operations.names(), self._order_operation))
         try:
             if not isinstance(operation, str) or operation not in operations:
                 raise CallerError(f"op must be {', '.join(map(str, operations))} or status")
@@ -217,8 +228,20 @@ class Service:
 
     def _order_read(self, request: Request) -> None:
         wanted = ReadRequest.from_json(request.body)
-        self._store("order", lambda: self._begin_order(wanted, request.reply))
+        by = ""
+        if "person" in request.body:
+            person = Person.from_json(request.body["person"])
+            person.check_kind(ORDER_KINDS[wanted.action])
+            by = person.party
+        self._store("order", lambda: self._begin_order(wanted, request.reply, by))
         self._transact(self._desk.publish_queued)
+
+    def _order_operation(self, request: Request) -> None:
+        replies: list[dict[str, Any]] = []
+        self._store("order", lambda: replies.append(self._operations.reply(request.body)))
+        request.reply(replies[0])
+        if self.is_connected:
+            self._dispatch()
 
     def _config_send(self, request: Request) -> None:
         wanted = ConfigRequest.from_json(request.body)
@@ -227,15 +250,15 @@ class Service:
         if self.is_connected:
             self._transact(self._configs.publish)
 
-    def _store(self, what: str, work: Callable[[], None]) -> None:
+    def _store(self, what: str, work: Callable[[], object]) -> None:
         failed = self._transact(work)
         if isinstance(failed, CallerError):
             raise failed
         if failed is not None:
             raise CallerError(f"the {what} could not be stored; see the service's log")
 
-    def _begin_order(self, wanted: ReadRequest, reply: Watcher) -> None:
-        self._watched[reply] = self._desk.order_read(wanted, reply)
+    def _begin_order(self, wanted: ReadRequest, reply: Watcher, by: str) -> None:
+        self._watched[reply] = self._desk.order_read(wanted, reply, by)
 
     def status(self) -> dict[str, Any]:
         """What `busbar-cloud status` shows of the running service."""
@@ -251,7 +274,7 @@ class Service:
             "acks": self._ingest.counts["acks"],
         }
 
-    def _transact(self, work: Callable[[], None]) -> Exception | None:
+    def _transact(self, work: Callable[[], object]) -> Exception | None:
         """Do `work()` in a transaction of its own; what it raised, undone and logged."""
         try:
             work()

@@ -3,11 +3,13 @@
 Relative paths are relative to the file, so a configuration directory can be moved as a whole.
 """
 
+import ipaddress
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cloud.orders.policy import ORDER_RULES, OrderPolicy
 from protocols import topics
 from protocols.errors import SettingError
 from protocols.settings import REQUIRED, choice, flag, matching, read_table, text, whole
@@ -15,6 +17,21 @@ from protocols.settings import REQUIRED, choice, flag, matching, read_table, tex
 COMMIT_MESSAGES_MAX = 1000  # messages of one transaction: at most ~2 million readings in memory
 COMMIT_INTERVAL_MS_MAX = 5000  # a gateway waits this long for its acknowledgement
 QUEUE_MESSAGES_MAX = 65_535  # also MQTT 5's Receive Maximum
+
+
+def _is_listen(value: str) -> bool:
+    """ADDRESS:PORT, with an IP address and no name: what a name means can change."""
+    address, _, port = value.rpartition(":")
+    if not (port.isdecimal() and port.isascii() and 1 <= int(port) <= 65_535):
+        return False
+    if address.startswith("[") != address.endswith("]"):
+        return False
+    try:
+        version = ipaddress.ip_address(address.strip("[]")).version
+    except ValueError:
+        return False
+    return version == (6 if address.startswith("[") else 4)
+
 
 TABLES = {
     "head_end": (
@@ -47,7 +64,30 @@ TABLES = {
         ),
         whole("queue_messages", 10, QUEUE_MESSAGES_MAX, 1000, "messages waiting in memory"),
     ),
+    "orders": ORDER_RULES,
+    "api": (
+        matching(
+            "listen",
+            _is_listen,
+            "an IP address and a port, such as 127.0.0.1:8645 or [::1]:8645",
+            None,
+            "where people and programs are served; without it, nowhere; without tls_cert, this"
+            " machine only",
+        ),
+        text("tls_cert", None, "PEM file of the certificate, with its chain, for TLS 1.3"),
+        text("tls_key", None, "PEM file of its private key"),
+    ),
 }
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """Where the API listens; both files, or neither."""
+
+    address: str
+    port: int
+    tls_cert: Path | None
+    tls_key: Path | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +106,8 @@ class Settings:
     commit_messages: int
     commit_interval_ms: int
     queue_messages: int
+    api: ApiSettings | None  # None: nobody is served
+    orders: OrderPolicy
 
     @property
     def database(self) -> Path:
@@ -88,9 +130,32 @@ def load_settings(path: Path) -> Settings:
             allowed = ", ".join(f"[{one}]" for one in TABLES)
             raise SettingError(f"{path}: unknown table {name!r}; allowed are {allowed}")
     values: dict[str, Any] = {}
-    for name, rules in TABLES.items():
-        values.update(read_table(tables.get(name, {}), rules, f"{path}: [{name}]"))
     base = path.absolute().parent
+    for name, rules in TABLES.items():
+        found = read_table(tables.get(name, {}), rules, f"{path}: [{name}]")
+        if name == "orders":
+            found = {"orders": OrderPolicy.from_table(found, base)}
+        values.update({"api": _api(found, path, base)} if name == "api" else found)
     values["state_dir"] = base / values["state_dir"]
     values["identity_dir"] = base / values["identity_dir"]
     return Settings(path=path, **values)
+
+
+def _api(table: dict[str, Any], path: Path, base: Path) -> ApiSettings | None:
+    where = f"{path}: [api]"
+    listen, names = table["listen"], (table["tls_cert"], table["tls_key"])
+    if listen is None:
+        if names != (None, None):
+            raise SettingError(f"{where}: tls_cert and tls_key are for listen, which is missing")
+        return None
+    if None in names and names != (None, None):
+        raise SettingError(f"{where}: tls_cert and tls_key belong together; one is missing")
+    address, _, port = listen.rpartition(":")
+    address = address.strip("[]")
+    if names == (None, None) and not ipaddress.ip_address(address).is_loopback:
+        raise SettingError(
+            f"{where}: listen = {listen!r} is not allowed without tls_cert and tls_key; without"
+            " them it must be an address of this machine alone, such as 127.0.0.1:8645"
+        )
+    cert, key = (None if name is None else base / name for name in names)
+    return ApiSettings(address, int(port), cert, key)

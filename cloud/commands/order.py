@@ -1,20 +1,26 @@
 """`busbar-cloud order read | backfill | list | show`: ask a meter now, or have a span of time
-filled again, and see what became of it."""
+filled again, and see what became of it. What else may be asked for is in `asking`."""
 
 import argparse
 import json
+from contextlib import closing
 from typing import Any, TextIO
 
+from cloud.commands import asking
+from cloud.commands.door import add_door, at_door, either, with_settings
+from cloud.commands.story import COLUMNS, frame_lines, reading_row, show_order
 from cloud.commands.tables import print_json, print_table, printable, shown_time, time_from_text
 from cloud.orders.client import ask
 from cloud.orders.desk import RECEIPT_GRACE_MS, VALID_S_DEFAULT, VALID_S_MAX, VALID_S_MIN
+from cloud.orders.records import Records
 from cloud.settings import Settings
-from cloud.store.orders import OrderRow
+from cloud.store.database import open_reader
+from cloud.store.orders import OrderRow, OrderStore
 from cloud.store.reader import Reader
+from cloud.store.sql_orders import SELECT_BY_PREFIX
+from protocols.envelope.suites import Provider
 from protocols.errors import CallerError
 from protocols.messages import OrderState
-from protocols.obis import Obis
-from protocols.quantity import KIND_NAMES, Quantity
 
 LIST_LIMIT = 50
 BACKFILL_OBIS = "1-0:1.8.0"  # every order names a quantity; a backfill is about all of the meter's
@@ -50,8 +56,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="every step of an order")
     show.add_argument("order", help="the order's id, or how it starts")
     show.add_argument("--json", action="store_true", help="one object")
-    for one in (read, backfill, several, show):
+    for one in (read, backfill):
         one.add_argument("--config", required=True, help="cloud.toml")
+    for one, remote in ((several, asking.run_list), (show, asking.run_show)):
+        add_door(one)
+        one.set_defaults(run=either(with_settings(run), at_door(remote)))
+    asking.add(actions)
 
 
 def run(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
@@ -100,25 +110,10 @@ def _print_event(out: TextIO, event: dict[str, Any], is_first: bool) -> None:
 
 def _print_outcome(out: TextIO, readings: list[Any], evidence: list[Any]) -> None:
     if readings:
-        rows = [_shown_reading(*one) for one in readings]
-        columns = ("obis", "name", "value", "unit", "kind")
-        print_table(out, columns, [[row[name] for name in columns] for row in rows])
-    for way, ms, frame in evidence:
-        print(f"{way} {ms:>6} ms  {bytes.fromhex(frame).hex(' ')}", file=out)
-
-
-def _shown_reading(
-    code: str, value: "int | str", scaler: int, unit: str, kind: int
-) -> dict[str, Any]:
-    shown, shown_unit = Quantity(value, scaler, unit, kind).shown()
-    name = Obis.from_text(code).name()
-    return {
-        "obis": code,
-        "name": name,
-        "value": shown,
-        "unit": shown_unit,
-        "kind": KIND_NAMES[kind],
-    }
+        rows = [reading_row(*one) for one in readings]
+        print_table(out, COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+    for one in evidence:
+        print("\n".join(frame_lines(*one)), file=out)
 
 
 def _list(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int:
@@ -144,7 +139,7 @@ def _row(order: OrderRow) -> dict[str, Any]:
         "address": order.meter_address,
         "action": order.action,
         "obis": order.obis,
-        "counter": order.counter,
+        "counter": order.counter if order.counter > 0 else None,
         "state": order.state,
     }
 
@@ -153,30 +148,11 @@ def _show(settings: Settings, arguments: argparse.Namespace, out: TextIO) -> int
     prefix = arguments.order
     if len(prefix) < PREFIX_SIZE_MIN or not prefix.isalnum():
         raise CallerError(f"an order id has at least {PREFIX_SIZE_MIN} hex digits")
-    with Reader(settings.database) as reader:
-        found = reader.orders_by_prefix(prefix)
+    with closing(open_reader(settings.database)) as db:
+        found = OrderStore(db).select(SELECT_BY_PREFIX, prefix.lower())
         if len(found) != 1:
             raise CallerError(f"{'no' if not found else 'more than one'} order starts so: {prefix}")
-        order = found[0]
-        events = reader.order_events(order.order_id)
-        receipts = reader.receipts(order)
-    if arguments.json:
-        steps = [event._asdict() for event in events]
-        told = [
-            {
-                **one._asdict(),
-                "readings": json.loads(one.readings),
-                "evidence": json.loads(one.evidence),
-            }
-            for one in receipts
-        ]
-        print_json(out, {**_row(order), "events": steps, "receipts": told})
-        return 0
-    for name, value in _row(order).items():
-        print(f"{name:<8}  {printable(str(value))}", file=out)
-    columns = ("at", "state", "told by the gateway", "reason")
-    rows = [(shown_time(e.at), e.state, shown_time(e.told_at), e.reason) for e in events]
-    print_table(out, columns, rows)
-    for one in receipts:
-        _print_outcome(out, json.loads(one.readings), json.loads(one.evidence))
+        records = Records(db, Provider(), settings.tenant)
+        order = {**records.order(found[0]), "story": records.story(found[0])}
+    show_order(out, order, arguments.json)
     return 0

@@ -75,6 +75,7 @@ def prepare(gateway: GatewayRow, epoch: EpochRow, wanted: Wanted, now: int) -> l
             nonce,
             tuple(some),
             epoch.events,
+            epoch.audit,
         )
         prepared.append(Prepared(gateway.gateway_id, gateway.ack_counter, ack))
         if not receipts:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from cloud.clock import Clock
 from cloud.faults import fault_words
 from cloud.ingest.acks import AckSender, Prepared, Wanted, prepare
+from cloud.ingest.chains import ChainStore
 from cloud.ingest.gate import Gate, Passed
 from cloud.ingest.sets import BatchReader
 from cloud.store.events import EventStore
@@ -25,7 +26,7 @@ from protocols.envelope.claims import ReplayWindow
 from protocols.envelope.events import decode_events
 from protocols.errors import EnvelopeError
 from protocols.events import Event, Severity, severity_of
-from protocols.messages import DATA, EVENT, HELLO, Hello, Receipt
+from protocols.messages import AUDIT, DATA, EVENT, HELLO, AuditBatch, Hello, Receipt
 
 log = logging.getLogger("cloud.ingest")
 
@@ -43,7 +44,7 @@ class EventMessage(NamedTuple):
     rows: list[tuple[int, Event]]
 
 
-Content = Hello | Receipt | EventMessage | tuple[int, SetBatch]
+Content = Hello | Receipt | EventMessage | AuditBatch | tuple[int, SetBatch]
 
 
 class ReceiptBook(Protocol):
@@ -54,6 +55,15 @@ class ReceiptBook(Protocol):
 
     def latest(self, gateway: GatewayRow) -> list[tuple[int, str]]:
         """[(counter, state), ...] of the gateway's latest stored receipts."""
+
+    def greeted(self, gateway: GatewayRow) -> None:
+        """A gateway said hello; its row is as the hello says."""
+
+    def audit_stored(self, gateway: GatewayRow, sequence: int, chain_hash: bytes) -> None:
+        """A gateway's audit chain has come to here."""
+
+    def audit_broken(self, gateway: GatewayRow, detail: str) -> None:
+        """A gateway's audit chain does not continue."""
 
     def committed(self) -> None:
         """What was received is durable now."""
@@ -66,9 +76,16 @@ class Ingest:
     """The way up, in the writer's thread."""
 
     def __init__(
-        self, store: Writer, gate: Gate, acks: AckSender, receipts: ReceiptBook, clock: Clock
+        self,
+        store: Writer,
+        gate: Gate,
+        acks: AckSender,
+        receipts: ReceiptBook,
+        chains: ChainStore,
+        clock: Clock,
     ) -> None:
         self._store = store
+        self._chains = chains
         self._events = EventStore(store.db)
         self._gate = gate
         self._acks = acks
@@ -149,6 +166,8 @@ class Ingest:
             self._want(gateway, claims.epoch).receipts[(content.counter, content.state)] = None
         elif isinstance(content, EventMessage):
             self._take_events(gateway, epoch, content, now)
+        elif isinstance(content, AuditBatch):
+            self._take_audit(gateway, epoch, passed, content, now)
         else:
             self._take_sets(gateway, epoch, *content, now)
         epoch.window = window
@@ -163,6 +182,8 @@ class Ingest:
                 return self._batches.read(body)
             if passed.kind is EVENT:
                 return EventMessage(*decode_events(body))
+            if passed.kind is AUDIT:
+                return AuditBatch.from_body(body)
             return Hello.from_body(body) if passed.kind is HELLO else Receipt.from_body(body)
         except EnvelopeError:
             raise
@@ -201,6 +222,19 @@ class Ingest:
                 one.kind,
                 one.subject,
             )
+        self._want(gateway, epoch.epoch)
+
+    def _take_audit(
+        self, gateway: GatewayRow, epoch: EpochRow, passed: Passed, batch: AuditBatch, now: int
+    ) -> None:
+        self._store.begin()
+        name = gateway.gateway_id
+        taken = self._chains.add(name, epoch, batch, passed.body, now)
+        self._pending["audit"] += taken.stored
+        if taken.stored:
+            self._receipts.audit_stored(gateway, epoch.audit, taken.hash)
+        if taken.broken:
+            self._receipts.audit_broken(gateway, taken.broken)
         self._want(gateway, epoch.epoch)
 
     def _note_conflicts(
@@ -244,6 +278,7 @@ class Ingest:
         if early is not None:
             self._note_presence(gateway, early)
         self._store.announce_meters(gateway, hello.meters)
+        self._receipts.greeted(gateway)
         log.info(
             "hello_taken gateway=%s epoch=%s head=%d acknowledged=%d meters=%d",
             gateway.gateway_id,

@@ -18,7 +18,7 @@ from cloud.store import sql
 from cloud.store.migrations import MIGRATIONS
 from protocols.errors import BusbarError, SettingError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x42424843  # "BBHC"
 
 

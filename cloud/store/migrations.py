@@ -1,6 +1,8 @@
 """From each earlier version of the database to the next one: what was added since, and nothing
 that changes a row. `schema.sql` is the whole of the present version; a test compares the two."""
 
+from cloud.store import version3
+
 _EVENTS = """
 CREATE TABLE event (
     epoch_key INTEGER NOT NULL REFERENCES epoch,
@@ -42,4 +44,5 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         _CONFIGS,
         "CREATE INDEX config_open ON config (gateway_key) WHERE message IS NOT NULL",
     ),
+    2: version3.ADDED,
 }

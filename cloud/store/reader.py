@@ -12,7 +12,7 @@ from cloud.store.configs import ConfigRow, config_row
 from cloud.store.database import open_reader
 from cloud.store.events import frames_from_text
 from cloud.store.ledger import Ledger
-from cloud.store.orders import OrderRow, ReceiptRow
+from cloud.store.orders import OrderRow
 from protocols.events import Event
 
 TIME_MAX = (1 << 63) - 1
@@ -65,15 +65,6 @@ class EpochSummary(NamedTuple):
     first_seen_at: int
     ledger: Ledger
     agrees: bool
-
-
-class OrderEvent(NamedTuple):
-    """One step of an order; `told_at` is the gateway's own time."""
-
-    state: str
-    at: int
-    told_at: int | None
-    reason: str
 
 
 class Reader:
@@ -199,18 +190,3 @@ class Reader:
     def orders(self, count_max: int) -> list[OrderRow]:
         """The latest orders, newest first."""
         return [OrderRow(*row) for row in self._db.execute(sql.SELECT_ORDERS, (count_max,))]
-
-    def orders_by_prefix(self, prefix: str) -> list[OrderRow]:
-        """At most two orders whose id in hex starts with `prefix`."""
-        found = self._db.execute(sql.SELECT_ORDERS_BY_PREFIX, (prefix.lower(),))
-        return [OrderRow(*row) for row in found]
-
-    def order_events(self, order_id: bytes) -> list[OrderEvent]:
-        """Every step of an order, in their order."""
-        return [OrderEvent(*row) for row in self._db.execute(sql.SELECT_ORDER_EVENTS, (order_id,))]
-
-    def receipts(self, order: OrderRow) -> list[ReceiptRow]:
-        """The receipts of an order, in the order of their arrival."""
-        parameters = (order.order_id, order.gateway_id, order.counter)
-        found = self._db.execute(sql.SELECT_RECEIPTS_OF_ORDER, parameters)
-        return [ReceiptRow(*row) for row in found]

@@ -52,13 +52,15 @@ class GatewayRow:
 @dataclass
 class EpochRow:
     """One row of `epoch` with its ledger; `events`: every event up to this sequence is stored, or
-    will never come; `saved` are the ranges as the database has them."""
+    will never come; `audit`: every entry of the audit chain up to this sequence is stored; `saved`
+    are the ranges as the database has them."""
 
     epoch_key: int
     gateway_key: int
     epoch: bytes
     head: int
     events: int
+    audit: int
     window: ReplayWindow
     ledger: Ledger
     saved: dict[int, int] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""Every statement that the head end sends to its database: parameters, never pieced together."""
+"""The statements that the head end sends to its database: parameters, never pieced together. Those
+about orders: `sql_orders`."""
 
 # ---- writer: gateways and epochs ---------------------------------------------------------------
 
@@ -15,15 +16,16 @@ UPDATE gateway SET epoch_key = ?, ack_counter = ?, order_counter = ?, last_seen_
   acknowledged = ?, last_order = ?, presence = ?, presence_at = ?
 WHERE gateway_key = ?"""
 SELECT_EPOCH = """
-SELECT epoch_key, gateway_key, epoch, head, events, window_highest, window_seen FROM epoch
+SELECT epoch_key, gateway_key, epoch, head, events, audit, window_highest, window_seen FROM epoch
 WHERE gateway_key = ? AND epoch = ?"""
 SELECT_EPOCH_BY_KEY = """
-SELECT epoch_key, gateway_key, epoch, head, events, window_highest, window_seen FROM epoch
+SELECT epoch_key, gateway_key, epoch, head, events, audit, window_highest, window_seen FROM epoch
 WHERE epoch_key = ?"""
 COUNT_EPOCHS = "SELECT count(*) FROM epoch WHERE gateway_key = ?"
 INSERT_EPOCH = "INSERT INTO epoch (gateway_key, epoch, first_seen_at) VALUES (?, ?, ?)"
 UPDATE_EPOCH = """
-UPDATE epoch SET head = ?, events = ?, window_highest = ?, window_seen = ? WHERE epoch_key = ?"""
+UPDATE epoch SET head = ?, events = ?, audit = ?, window_highest = ?, window_seen = ?
+WHERE epoch_key = ?"""
 SELECT_RANGES = "SELECT first, last FROM stored_range WHERE epoch_key = ? ORDER BY first"
 PUT_RANGE = """
 INSERT INTO stored_range (epoch_key, first, last) VALUES (?, ?, ?)
@@ -73,39 +75,6 @@ PUT_REFUSAL = """
 INSERT INTO refusal (gateway_id, reason, count, first_at, last_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (gateway_id, reason)
 DO UPDATE SET count = count + excluded.count, last_at = excluded.last_at"""
-
-# ---- writer: orders and receipts ---------------------------------------------------------------
-
-INSERT_ORDER = """
-INSERT INTO meter_order (order_id, gateway_key, meter_id, meter_address, action, obis, counter,
-  state, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-INSERT_ORDER_EVENT = """
-INSERT INTO order_event (order_id, state, at, told_at, reason) VALUES (?, ?, ?, ?, ?)"""
-UPDATE_ORDER_STATE = "UPDATE meter_order SET state = ? WHERE order_id = ?"
-UPDATE_ORDER_MESSAGE = "UPDATE meter_order SET message = ? WHERE order_id = ?"
-SELECT_ORDER = """
-SELECT order_id, gateway_id, meter_id, meter_address, action, obis, counter, state, created_at,
-  expires_at
-FROM meter_order JOIN gateway USING (gateway_key) WHERE order_id = ?"""
-SELECT_QUEUED = """
-SELECT order_id, gateway_id, message, expires_at FROM meter_order JOIN gateway USING (gateway_key)
-WHERE state = 'queued' ORDER BY gateway_key, counter"""
-COUNT_OPEN_ORDERS = """
-SELECT count(*) FROM meter_order
-WHERE state IN ('draft', 'signed', 'queued', 'published', 'received', 'verified', 'sent')"""
-SELECT_OVERDUE = """
-SELECT order_id FROM meter_order
-WHERE state IN ('draft', 'signed', 'queued', 'published', 'received', 'verified', 'sent')
-  AND expires_at < ?"""
-INSERT_RECEIPT = """
-INSERT OR IGNORE INTO receipt (gateway_key, counter, state, order_id, reason, at, quality,
-  readings, evidence, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-SELECT_LATEST_RECEIPTS = """
-SELECT counter, state FROM receipt WHERE gateway_key = ? ORDER BY rowid DESC LIMIT ?"""
-SELECT_RECEIPTS_OF_ORDER = """
-SELECT state, reason, at, receipt.quality, readings, evidence, received_at FROM receipt
-JOIN gateway USING (gateway_key) WHERE order_id = ? AND gateway_id = ? AND counter = ?
-ORDER BY receipt.rowid"""
 
 # ---- writer: configurations --------------------------------------------------------------------
 
@@ -169,17 +138,7 @@ ORDER BY config.version DESC LIMIT ?"""
 SELECT_GATEWAY_KEY = "SELECT gateway_key FROM gateway WHERE gateway_id = ?"
 SELECT_REFUSALS = """
 SELECT gateway_id, reason, count, first_at, last_at FROM refusal ORDER BY gateway_id, reason"""
-SELECT_ORDERS = """
-SELECT order_id, gateway_id, meter_id, meter_address, action, obis, counter, state, created_at,
-  expires_at
-FROM meter_order JOIN gateway USING (gateway_key) ORDER BY created_at DESC, order_id LIMIT ?"""
-SELECT_ORDERS_BY_PREFIX = """
-SELECT order_id, gateway_id, meter_id, meter_address, action, obis, counter, state, created_at,
-  expires_at
-FROM meter_order JOIN gateway USING (gateway_key)
-WHERE substr(lower(hex(order_id)), 1, length(?1)) = ?1 LIMIT 2"""
-SELECT_ORDER_EVENTS = """
-SELECT state, at, told_at, reason FROM order_event WHERE order_id = ? ORDER BY event_key"""
+SELECT_ORDERS = "SELECT * FROM whole_order ORDER BY created_at DESC, order_id LIMIT ?"
 
 # ---- opening -----------------------------------------------------------------------------------
 

@@ -149,18 +149,26 @@ class Writer:
         self._changed_epochs[epoch.epoch_key] = epoch
 
     def _load_epoch(self, found: tuple[Any, ...]) -> EpochRow:
-        epoch_key, gateway_key, name, head, events, highest, seen = found
+        epoch_key, gateway_key, name, head, events, audit, highest, seen = found
         ranges = self.db.execute(sql.SELECT_RANGES, (epoch_key,)).fetchall()
         window = ReplayWindow(highest, int.from_bytes(seen, "big"))
         ledger = Ledger(ranges)
-        row = EpochRow(epoch_key, gateway_key, name, head, events, window, ledger, dict(ranges))
+        counts = (head, events, audit)
+        row = EpochRow(epoch_key, gateway_key, name, *counts, window, ledger, dict(ranges))
         self._epochs[(gateway_key, name)] = row
         return row
 
     def _flush_epoch(self, epoch: EpochRow) -> None:
         window = epoch.window
         seen = window.seen.to_bytes(_WINDOW_SIZE, "big")
-        parameters = (epoch.head, epoch.events, window.highest, seen, epoch.epoch_key)
+        parameters = (
+            epoch.head,
+            epoch.events,
+            epoch.audit,
+            window.highest,
+            seen,
+            epoch.epoch_key,
+        )
         self.db.execute(sql.UPDATE_EPOCH, parameters)
         ranges = dict(epoch.ledger.ranges())
         gone = [(epoch.epoch_key, first) for first in epoch.saved if first not in ranges]

@@ -1,7 +1,7 @@
 """Acknowledgements: only the truth, strictly rising, in as many messages as it needs."""
 
 from cloud.app import Core
-from protocols.messages import RANGES_MAX, RECEIPTS_MAX, Order, OrderState
+from protocols.messages import NO_TERMS, RANGES_MAX, RECEIPTS_MAX, Order, OrderState
 from protocols.obis import Obis
 from tests.cloud.world import NOW, World
 
@@ -83,7 +83,7 @@ def test_more_ranges_than_fit_are_left_for_the_next(world: World, core: Core) ->
 
 def test_more_receipts_than_fit_go_into_several(world: World, core: Core) -> None:
     """Each is told once, each message has a counter of its own."""
-    order = Order(bytes(16), "read", "meter-1", "1", Obis.from_text("1-0:1.8.0"), ())
+    order = Order(bytes(16), "read", "meter-1", "1", Obis.from_text("1-0:1.8.0"), (), NO_TERMS, ())
     for n in range(RECEIPTS_MAX + 10):
         core.ingest.handle(*world.gateway.receipt(order, n, OrderState.DONE))
     core.ingest.commit()

@@ -302,8 +302,9 @@ def test_an_order_is_shown(console: Console, done: str) -> None:
     for part in ("draft", "signed", "queued", "done", "0.26", "kWh", "fe 68", "<     41 ms"):
         assert part in text
     document = json.loads(console("order", "show", done, "--json"))
-    assert [step["state"] for step in document["events"]] == ["draft", "signed", "queued", "done"]
-    assert document["receipts"][0]["readings"] == [["1-0:1.8.0*255", 26, 1, "Wh", 1]]
+    steps = [step["state"] for step in document["story"]["states"]]
+    assert steps == ["draft", "signed", "queued", "done"]
+    assert document["story"]["receipts"][0]["readings"] == [["1-0:1.8.0*255", 26, 1, "Wh", 1]]
     assert "no order starts so" in console.refused("order", "show", "0000beef")
     assert "at least 4" in console.refused("order", "show", "%")
 

@@ -71,14 +71,14 @@ def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
     db.execute("CREATE TABLE x (y)")
     db.close()
     for opening in (lambda: open_writer(path, "t1"), lambda: open_reader(path)):
-        with pytest.raises(StoreError, match="is not a head end's database of version 2"):
+        with pytest.raises(StoreError, match="is not a head end's database of version 3"):
             opening()
     other = tmp_path / "b.db"
     open_writer(other, "t1").close()
     db = sqlite3.connect(other)
-    db.execute("PRAGMA user_version = 3")
+    db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(StoreError, match="version 2"):
+    with pytest.raises(StoreError, match="version 3"):
         open_writer(other, "t1")
 
 
@@ -106,6 +106,17 @@ CREATE TABLE reading_set (
     read_at INTEGER NOT NULL, boot_at INTEGER NOT NULL, boot_key INTEGER NOT NULL,
     quality INTEGER NOT NULL, received_at INTEGER NOT NULL, layout_key INTEGER NOT NULL,
     "values" TEXT NOT NULL, UNIQUE (epoch_key, sequence)) STRICT;
+CREATE TABLE meter_order (
+    order_id BLOB PRIMARY KEY, gateway_key INTEGER NOT NULL REFERENCES gateway,
+    meter_id TEXT NOT NULL, meter_address TEXT NOT NULL, action TEXT NOT NULL, obis TEXT NOT NULL,
+    counter INTEGER NOT NULL, state TEXT NOT NULL, created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL, message BLOB, UNIQUE (gateway_key, counter))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE receipt (
+    gateway_key INTEGER NOT NULL REFERENCES gateway, counter INTEGER NOT NULL, state TEXT NOT NULL,
+    order_id BLOB NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL, quality INTEGER NOT NULL,
+    readings TEXT NOT NULL, evidence TEXT NOT NULL, received_at INTEGER NOT NULL,
+    PRIMARY KEY (gateway_key, counter, state)) STRICT;
 INSERT INTO setting VALUES ('tenant', 't1');
 INSERT INTO gateway (gateway_key, gateway_id, epoch_key, last_seen_at) VALUES (1, 'gw1', 1, 5);
 INSERT INTO epoch (epoch_key, gateway_key, epoch, head, first_seen_at) VALUES (1, 1, x'00', 7, 5);
@@ -129,7 +140,7 @@ def test_a_database_of_version_1_is_brought_to_this_one(tmp_path: Path) -> None:
     db = sqlite3.connect(path)
     db.executescript(VERSION_1)
     db.close()
-    with pytest.raises(StoreError, match="of version 2; busbar-cloud run brings it there"):
+    with pytest.raises(StoreError, match="of version 3; busbar-cloud run brings it there"):
         open_reader(path)
     with pytest.raises(StoreError, match="another tenant"):
         open_writer(path, "t2")

@@ -32,6 +32,8 @@ class Bench:
         self.events: list[dict] = []
         self.open()
         self.handle(self.gateway.hello(last_order=6))
+        self.core.desk.publish_queued()  # the policy that answers the hello
+        self.core.ingest.commit()
         world.broker.take()
 
     def open(self) -> None:
@@ -211,7 +213,7 @@ def test_a_meter_of_two_gateways_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(CallerError, match="announced by gw1, gw2; name one with --gateway"):
         bench.ask()
     bench.ask(READ._replace(gateway_id="gw2"))
-    claims, order = other.open_order(world.broker.take()[0])
+    claims, order = other.open_order(world.broker.take()[-1])
     assert (claims.sequence, order.meter_id) == (1, "meter-1")
     bench.core.store.close()
 
@@ -245,7 +247,7 @@ def test_orders_survive_a_restart(bench: Bench) -> None:
     (first,) = bench.world.broker.take()
     bench.restart()
     bench.core.desk.publish_queued()
-    (again,) = bench.world.broker.take()
+    (again,) = [one for one in bench.world.broker.take() if one.topic.endswith("dn/c")]
     assert first.payload == again.payload
     bench.puback()
     bench.restart()
@@ -254,7 +256,8 @@ def test_orders_survive_a_restart(bench: Bench) -> None:
     row = bench.core.desk._orders.find(order.order_id)
     assert row is not None and row.state == "done"
     bench.core.desk.publish_queued()
-    assert len(bench.world.broker.take()) == 1  # the acknowledgement, no order
+    topics = [one.topic[-4:] for one in bench.world.broker.take()]
+    assert sorted(topics) == ["dn/a", "dn/p"]  # acknowledgement and policy, no order
 
 
 def test_a_receipt_may_come_before_the_puback(bench: Bench) -> None:
@@ -354,7 +357,7 @@ def test_silence_is_noticed_at_the_start(bench: Bench) -> None:
     bench.world.clock.now += 1_000_000
     bench.world.broker.is_up = True
     bench.core.desk.publish_queued()
-    assert bench.world.broker.sent == []
+    assert not any(one.topic.endswith("dn/c") for one in bench.world.broker.sent)
     bench.sweep(0)
     row = bench.core.desk._orders.find(order_id)
     assert row is not None and row.state == "unknown"
@@ -376,7 +379,7 @@ def test_a_rolled_back_order_is_not_told(bench: Bench) -> None:
     bench.core.desk.order_read(READ, bench.events.append)
     bench.core.ingest.rollback()
     bench.core.ingest.commit()
-    assert bench.events == [] and bench.core.desk._watchers == {}
+    assert bench.events == [] and bench.core.desk._life._watchers == {}
     bench.ask()
     assert bench.take_order()[0] == 7
 
@@ -390,7 +393,7 @@ def test_no_order_without_a_key(bench: Bench) -> None:
 
 def test_open_orders_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is refused until one has ended."""
-    monkeypatch.setattr("cloud.orders.desk.OPEN_ORDERS_MAX", 3)
+    monkeypatch.setattr("cloud.orders.reading.OPEN_ORDERS_MAX", 3)
     for _ in range(3):
         bench.ask()
     with pytest.raises(CallerError, match="3 orders are open"):

@@ -7,6 +7,7 @@ import pytest
 
 from cloud.__main__ import main
 from cloud.settings import TABLES, load_settings
+from protocols.errors import SettingError
 from tests.cloud.world import World
 
 GOOD = {
@@ -149,3 +150,60 @@ def test_a_database_that_is_not_ours(world: World, capsys: pytest.CaptureFixture
 def test_every_rule_has_a_meaning() -> None:
     """The table also feeds the documentation."""
     assert all(rule.meaning for rules in TABLES.values() for rule in rules)
+
+
+# ---- [api] --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "address", "port"),
+    [
+        ('listen = "127.0.0.1:8645"', "127.0.0.1", 8645),
+        ('listen = "127.8.0.1:1"', "127.8.0.1", 1),
+        ('listen = "[::1]:8645"', "::1", 8645),
+        ('listen = "0.0.0.0:8645"\ntls_cert = "a.pem"\ntls_key = "a.key"', "0.0.0.0", 8645),
+    ],
+)
+def test_the_api_listens_where_it_is_told(
+    lines: str, address: str, port: int, world: World
+) -> None:
+    """An address of this machine alone, or any with TLS; files are relative to cloud.toml."""
+    world.config.write_text(world.config.read_text() + f"[api]\n{lines}\n")
+    api = world.settings().api
+    assert api is not None and (api.address, api.port) == (address, port)
+    assert api.tls_cert is None or api.tls_cert == world.base / "a.pem"
+
+
+def test_without_api_nobody_is_served(world: World) -> None:
+    """It is off unless it is configured."""
+    assert world.settings().api is None
+    world.config.write_text(world.config.read_text() + "[api]\n")
+    assert world.settings().api is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'listen = "0.0.0.0:8645"',
+        'listen = "192.0.2.1:8645"',
+        'listen = "[::]:8645"',
+        'listen = "localhost:8645"',
+        'listen = "127.0.0.1"',
+        'listen = "127.0.0.1:0"',
+        'listen = "127.0.0.1:65536"',
+        'listen = "::1:8645"',
+        'listen = "[127.0.0.1]:8645"',
+        'listen = "127.0.0.1:٨"',
+        "listen = 8645",
+        'listen = "127.0.0.1:8645"\ntls_cert = "a.pem"',
+        'listen = "127.0.0.1:8645"\ntls_key = "a.key"',
+        'tls_cert = "a.pem"\ntls_key = "a.key"',
+        'password = "x"',
+    ],
+)
+def test_an_api_that_is_not_allowed_is_refused(lines: str, world: World) -> None:
+    """With one sentence; above all, no token travels in the clear."""
+    world.config.write_text(world.config.read_text() + f"[api]\n{lines}\n")
+    with pytest.raises(SettingError) as refused:
+        world.settings()
+    assert "[api]" in str(refused.value) and "\n" not in str(refused.value)

@@ -320,4 +320,4 @@ def test_the_service_from_end_to_end(world: World, broker: Mosquitto) -> None:
 
 def test_all_that_a_gateway_sends_is_subscribed() -> None:
     """Every kind of message that goes up, and the presence; nothing that goes down."""
-    assert sorted(SUBSCRIBED) == ["st", "up/d", "up/e", "up/h", "up/r"]
+    assert sorted(SUBSCRIBED) == ["st", "up/d", "up/e", "up/h", "up/l", "up/r"]

@@ -190,6 +190,7 @@ class Gateway:
         self, order: Order, counter: int, state: str, **changes: object
     ) -> tuple[str, bytes]:
         fields: dict = {"reason": "", "at": NOW, "quality": 3, "readings": (), "evidence": ()}
+        fields["facts"] = ()
         fields.update(changes)
         receipt = Receipt(order.order_id, counter, state, **fields)
         return self.seal(RECEIPT, receipt.to_body())

@@ -1,0 +1,1 @@
+"""Who may ask, and what an approver signs with."""
