@@ -24,9 +24,12 @@ from protocols.events import EVENT_KINDS
 from protocols.messages import MESSAGE_KINDS, ORDER_STATES
 from protocols.modbus.model import MODEL_RULES, REGISTER_RULES, WRITE_RULES, read_model
 from protocols.modbus.plan import plan_spans
+from protocols.orders.kinds import ORDER_KINDS
+from protocols.orders.refusals import REFUSALS
 from protocols.readings import FLAG_NAMES, ORIGIN_NAMES
 from protocols.settings import REQUIRED, Rule
 from provisioning.model_check import warnings
+from tests.protocols.orders.samples import ARGUMENTS as WITH_ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -137,6 +140,31 @@ def test_every_order_state_is_documented() -> None:
     """docs/protocol.md has a row for each state."""
     text = PROTOCOL.read_text()
     assert [state for state in ORDER_STATES if f"| `{state}` |" not in text] == []
+
+
+def kind_rows() -> Iterable[str]:
+    """The kinds of orders as rows of their table."""
+    for one in ORDER_KINDS.values():
+        family, who = one.family or "–", ", ".join(one.requesters)
+        yield (
+            f"| `{one.action}` | {one.effect} | {family} | {one.approvals} | {who} | {one.life_s} |"
+            f" {one.life_s_max} | {one.observed_by} |"
+        )
+
+
+def test_every_kind_of_order_is_documented_as_it_is() -> None:
+    """Effect, family, approvals, roles, lives and observation; and each has its arguments."""
+    section = PROTOCOL.read_text().split("### The kinds of orders\n")[1].split("\n### ")[0]
+    kinds, arguments = section.split("| action | arguments |")
+    assert [line for line in kinds.splitlines() if line.startswith("| `")] == list(kind_rows())
+    assert [one for one in WITH_ARGUMENTS if f"`{one}`" not in arguments] == []
+
+
+def test_every_refusal_of_an_order_is_documented_as_it_is() -> None:
+    """Code and words."""
+    section = PROTOCOL.read_text().split("## Why an order is refused\n")[1].split("\n## ")[0]
+    wanted = [f"| `{code}` | {words} |" for code, words in REFUSALS.items()]
+    assert [line for line in section.splitlines() if line.startswith("| `")] == wanted
 
 
 def event_rows() -> Iterable[str]:

@@ -26,7 +26,9 @@ from tests.bench import (
     line,
     lines64,
     modbus,
+    order_click,
     order_latency,
+    order_life,
     pacing,
     power,
     sim,
@@ -56,6 +58,8 @@ PARTS: dict[str, Measure] = {
     "drain": drain.measure,
     "lines64": lines64.measure,
     "orders": order_latency.measure,
+    "order_life": order_life.measure,
+    "order_click": order_click.measure,
     "soak": soak.measure,
 }
 LIMITS = {
@@ -76,6 +80,9 @@ LIMITS = {
     "lines64_gateway_cpu": Limit(10, False),
     "lines64_gateway_resident": Limit(80, False),
     "order_overhead_p99": Limit(50, False),
+    "order_life_speed": Limit(10_000, True),
+    "order_click_idle": Limit(250, False),
+    "order_click_saturated": Limit(250, False),
     "soak_memory_slope": Limit(1.0, False),
     "power_cut_rows_lost_full": Limit(0, False),
     "sim_faults_covered": Limit(1.0, True),

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("planted.toml")
-COPIED = ("protocols", "edge", "cloud", "hil", "provisioning", "tests", "pyproject.toml")
+COPIED = ("protocols", "edge", "cloud", "hil", "provisioning", "scripts", "tests", "pyproject.toml")
 AT_ONCE = 2
 SELECTION_S_MAX = 900  # of one run of pytest; a test that hangs ends sooner, by:
 TEST_S_MAX = 60

@@ -26,7 +26,7 @@ from tests.mutants.run import (
 )
 
 MUTANTS = {one.name: one for one in load()}
-MUTANTS_MIN = 182  # may only grow
+MUTANTS_MIN = 205  # may only grow
 BCD = "protocols/bcd.py"
 BCD_TESTS = ("tests/protocols/test_bcd.py",)
 

@@ -2,7 +2,7 @@
 
 from cloud.app import Core
 from cloud.ingest.mailbox import Mailbox
-from cloud.orders.desk import OPEN_ORDERS_MAX
+from cloud.orders.reading import OPEN_ORDERS_MAX
 from edge.agent import Agent
 from edge.collect.poller import ORDERS_MAX
 from edge.journal.writer import CALLS_MAX, HELD_SETS_MAX
@@ -33,5 +33,5 @@ def check_head_end(core: Core, box: Mailbox, queue_messages: int) -> None:
     """BrokenError when a buffer of the head end is above its limit."""
     if len(box) > queue_messages + EVENTS_BESIDE_MAX:
         raise BrokenError("the head end's mailbox is above its limit")
-    if max(len(core.desk._sending), len(core.desk._watchers)) > OPEN_ORDERS_MAX:
+    if max(len(core.desk.sending._sending), len(core.desk.office.life._watchers)) > OPEN_ORDERS_MAX:
         raise BrokenError("a buffer of the order desk is above its limit")

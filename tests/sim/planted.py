@@ -78,7 +78,7 @@ PLANTED = {
     ),
     "order carried out again after a restart": Fault(
         "edge/orders/inbox.py",
-        "            if stored.state == OrderState.SENT:\n",
+        "            if is_sent:\n",
         "            if False:\n",
     ),
     "order that may have left called expired": Fault(

@@ -109,6 +109,29 @@ class Lock:
         self._waiters.wake()
 
 
+class RLock(Lock):
+    """threading.RLock."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__(scheduler)
+        self._scheduler = scheduler
+        self._owner: Task | None = None
+        self._depth = 0
+
+    def __enter__(self) -> "RLock":
+        if self._owner is not self._scheduler.current or self._owner is None:
+            super().__enter__()
+            self._owner = self._scheduler.current
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+            super().__exit__()
+
+
 class Condition(Lock):
     """threading.Condition with a lock of its own."""
 
@@ -245,6 +268,7 @@ def threading_of(scheduler: Scheduler) -> SimpleNamespace:
         Thread=lambda **arguments: Thread(scheduler, **arguments),
         Event=lambda: Event(scheduler),
         Lock=lambda: Lock(scheduler),
+        RLock=lambda: RLock(scheduler),
         Condition=lambda: Condition(scheduler),
         Semaphore=lambda value: Semaphore(scheduler, value),
     )

@@ -17,7 +17,7 @@ from unittest import mock
 
 import cloud.identity.sealing
 import cloud.ingest.mailbox
-import cloud.orders.desk
+import cloud.orders.reading
 import cloud.service
 import cloud.store.database
 import edge.agent
@@ -36,6 +36,13 @@ import edge.journal.store
 import edge.journal.writer
 import edge.lines
 import edge.meters.learned
+import edge.orders.ceilings
+import edge.orders.gate
+import edge.orders.intended
+import edge.orders.records
+import edge.orders.refused
+import edge.orders.stops
+import edge.orders.unrecorded
 import edge.sync.connecting
 import edge.sync.holding
 import edge.sync.sender
@@ -57,6 +64,12 @@ _THREADING = (
     edge.journal.writer,
     edge.lines,
     edge.meters.learned,
+    edge.orders.ceilings,
+    edge.orders.gate,
+    edge.orders.intended,
+    edge.orders.records,
+    edge.orders.refused,
+    edge.orders.stops,
     edge.config.reload,
     edge.config.remote,
     edge.sync.session,
@@ -76,6 +89,7 @@ _GATEWAY_OS = (
     edge.journal.levels,
     edge.journal.store,
     edge.meters.learned,
+    edge.orders.unrecorded,
     edge.sync.session,
 )
 
@@ -131,7 +145,7 @@ def worlds_place(
         (edge.journal.writer, "Future", lambda: Future(scheduler)),
         (edge.journal.store, "sqlite3", each(lambda one: one.disk.sqlite_module())),
         (cloud.store.database, "sqlite3", head_end_disk.sqlite_module()),
-        (cloud.orders.desk, "secrets", desk_secrets),
+        (cloud.orders.reading, "secrets", desk_secrets),
         (edge.clock, "time", time),
         (edge.agent, "time", time),
         (edge.agent, "SerialPort", lambda *settings: here().make_port(*settings)),

@@ -23,7 +23,7 @@ from cloud.orders.desk import ReadRequest
 from cloud.store import sql
 from edge.meters.learned import Learned
 from protocols.errors import BusbarError, EnvelopeError
-from protocols.messages import ACK
+from protocols.messages import ACK, ORDER
 from protocols.obis import Obis
 from provisioning.deployment import Deployment
 from tests.cloud.world import World, reading_set
@@ -68,11 +68,11 @@ class GatewayAct:
         self.at_line = 0  # the order whose bytes are on the line
         clock = FakeClock()
         port = FakePort(clock, answer=self._hear)
-        self.node = EdgeGateway(folder, clock, port)
+        self.node = EdgeGateway(folder, clock, port, begins=False)
         weaken(self.node.journal._db, options)
         self.holes = Learned(folder, clock).of("meter", MODEL)
         self._tell_found()
-        self.node.inbox.resume()
+        self.node.begin()
         self._run_jobs()
         for told in options["taken"]:
             self._replay(told)
@@ -101,7 +101,7 @@ class GatewayAct:
         say("stored", list(journal.acknowledged()))
         orders = journal._db.execute("SELECT counter, state FROM order_inbox").fetchall()
         say("orders", dict(orders))
-        say("mark", self.node.inbox.last_counter)
+        say("mark", self.node.desk.last_counter)
         say("hole", self.holes.holes[0][1] if self.holes.holes else 0)
 
     def _check_trouble(self) -> None:
@@ -232,7 +232,7 @@ class HeadEndAct:
             if message.topic == self.world.gateway.topic(ACK.suffix):
                 claims, ack = self.world.gateway.open_ack(message)
                 say("acked", claims.sequence, ack.upto, [list(one) for one in ack.ranges])
-            else:
+            elif message.topic == self.world.gateway.topic(ORDER.suffix):
                 order_claims, order = self.world.gateway.open_order(message)
                 say("ordered", order_claims.sequence, order.order_id.hex())
 
