@@ -25,7 +25,7 @@ ALARMS = {
     CONTRADICTED: (Severity.ALARM, "the observations of an order disagree"),
     LATE: (Severity.ALARM, "a restore is not done within its target"),
     ESCALATED: (Severity.ALARM, "a restore is not done within its limit: field work"),
-    FAILED: (Severity.ALARM, "a restore that has to be can not be asked for"),
+    FAILED: (Severity.ALARM, "a restore was refused, or one that has to be can not be asked for"),
     UNSETTLED: (Severity.WARNING, "orders whose end is not known for longer than a day"),
     AUDIT_BROKEN: (Severity.ALARM, "a gateway's audit chain does not continue"),
     COUNTER_REGRESSED: (Severity.ALARM, "a gateway counts orders from a lower number again"),

@@ -8,8 +8,9 @@ cannot be told so, what was read stands in the receipt, and it stays unknown.
 from edge.clock import Clock
 from edge.line.line import Line
 from edge.meters.control import Contact, Control, Second, SupplyState
-from edge.orders.line_work import Facts, Gate, LineTerms, LineWork, Reads
+from edge.orders.line_work import Gate, LineTerms, LineWork, Reads
 from edge.orders.observing import Seen
+from edge.orders.records import Facts
 from edge.orders.switching import After
 from protocols.orders.kinds import Observation
 from protocols.orders.order import Order

@@ -8,19 +8,17 @@
 
 import logging
 from collections.abc import Callable, Generator
-from itertools import islice
 
 from edge.clock import Clock
 from edge.collect.jobs import Priority, Steps
 from edge.line.line import Line, TooLateError
 from edge.meters.driver import Driver
+from edge.orders.evidence import pieces_of
 from protocols.errors import BusbarError, LineError, RefusedError, ValueFormatError
-from protocols.messages import EVIDENCE_FRAME_SIZE_MAX, EVIDENCE_MAX, Order, OrderState
+from protocols.messages import EVIDENCE_MAX, Order, OrderState
 from protocols.readings import Reading
 
 log = logging.getLogger("edge.orders")
-
-Evidence = tuple[tuple[str, int, bytes], ...]
 
 
 class OrderJob:
@@ -58,7 +56,7 @@ class OrderJob:
                 OrderState.UNKNOWN,
                 "its line stopped on the way",
                 (),
-                _evidence(self.recording),
+                pieces_of(self.recording)[:EVIDENCE_MAX],
             )
             raise
         except Exception:
@@ -74,7 +72,7 @@ class OrderJob:
             return
         self._report(self._order, self._counter, OrderState.SENT, "")
         state, reason, readings = yield from self._read(line, driver, retries)
-        frames = _evidence(self.recording)
+        frames = pieces_of(self.recording)[:EVIDENCE_MAX]
         self._report(self._order, self._counter, state, reason, readings, frames)
 
     def _still_holds(self) -> bool:
@@ -100,13 +98,3 @@ class OrderJob:
         if not readings:
             return OrderState.DONE, "the meter has no value for it", ()
         return OrderState.DONE, "", readings
-
-
-def _evidence(frames: list[tuple[str, int, bytes]]) -> Evidence:
-    """The transcript in pieces that a receipt may carry."""
-    pieces = (
-        (direction, at, data[start : start + EVIDENCE_FRAME_SIZE_MAX])
-        for direction, at, data in frames
-        for start in range(0, len(data), EVIDENCE_FRAME_SIZE_MAX)
-    )
-    return tuple(islice(pieces, EVIDENCE_MAX))

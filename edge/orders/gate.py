@@ -13,10 +13,11 @@ import threading
 from collections.abc import Callable
 
 from edge.clock import Clock
+from edge.events import Evidence
 from edge.journal.ledger import Intent
 from edge.orders.found import Found, RefusedHere
 from edge.orders.prechecks import Case, Known, refusal_of, voided_by
-from edge.orders.records import TROUBLES, Facts, Frames, Step
+from edge.orders.records import TROUBLES, Facts, Step
 from edge.orders.unrecorded import Unrecorded
 from protocols.messages import Order, OrderState
 from protocols.orders.kinds import Effect
@@ -121,7 +122,7 @@ class Gate:
         reason: str = "",
         facts: Facts = (),
         readings: tuple[Reading, ...] = (),
-        evidence: Frames = (),
+        evidence: Evidence = (),
     ) -> None:
         """Tells a step: its audit entry, receipt and state are durable when it returns. RefusedHere
         when that can not be and the order has not been sent, unless it is a restore; what comes

@@ -2,8 +2,9 @@
 
 from edge.clock import Clock
 from edge.orders.aftermath import AftermathJob
-from edge.orders.line_work import Facts, Gate, LineTerms, LineWork
+from edge.orders.line_work import Gate, LineTerms, LineWork
 from edge.orders.purse import AuthenticateJob, TopUpJob
+from edge.orders.records import Facts
 from edge.orders.switching import SwitchJob
 from edge.orders.writing import ClockJob, DemandJob, FreezeJob, ParameterJob
 from edge.settings import Settings

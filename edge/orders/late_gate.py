@@ -9,8 +9,9 @@ out is kept.
 
 from collections.abc import Callable
 
+from edge.events import Evidence
 from edge.orders.found import Found, RefusedHere
-from edge.orders.records import Facts, Frames, Records, Step
+from edge.orders.records import Facts, Records, Step
 from edge.orders.refused import Refused
 from protocols.messages import Order, OrderState
 from protocols.orders.states import FINAL_STATES
@@ -57,7 +58,7 @@ class LateGate:
         reason: str = "",
         facts: Facts = (),
         readings: tuple[Reading, ...] = (),
-        evidence: Frames = (),
+        evidence: Evidence = (),
     ) -> None:
         """Durable as soon as the disk takes it."""
         if state in _VERDICTS and not self._is_overtaken():

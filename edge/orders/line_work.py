@@ -11,7 +11,6 @@
 
 import logging
 from collections.abc import Callable, Generator
-from itertools import islice
 from typing import NamedTuple, Protocol
 
 from edge.clock import Clock
@@ -20,11 +19,12 @@ from edge.events import Evidence
 from edge.line.line import Line, TooLateError
 from edge.meters.control import LOWER, Command, Control, ControlError, Frames
 from edge.meters.driver import Driver
+from edge.orders.evidence import pieces_of
 from edge.orders.found import Found, RefusedHere
+from edge.orders.records import Facts
 from protocols.envelope.fields import TEXT_SIZE_MAX
 from protocols.errors import BusbarError, LineError, RefusedError
 from protocols.messages import (
-    EVIDENCE_FRAME_SIZE_MAX,
     EVIDENCE_MAX,
     FACT_NAME_SIZE_MAX,
     FACTS_MAX,
@@ -47,7 +47,6 @@ _STATES = {  # of a refusal's code
 
 log = logging.getLogger("edge.orders")
 
-Facts = tuple[tuple[str, str], ...]
 Reads = Generator[int | None, None, None]
 
 
@@ -205,14 +204,10 @@ class LineWork:
 
     def evidence(self) -> Evidence:
         """The transcript in pieces that a receipt may carry: the first ones and the latest."""
-        pieces = [
-            (way, at, data[start : start + EVIDENCE_FRAME_SIZE_MAX])
-            for way, at, data in self.recording
-            for start in range(0, len(data), EVIDENCE_FRAME_SIZE_MAX)
-        ]
-        if len(pieces) > EVIDENCE_MAX:
-            pieces[FIRST_PIECES : len(pieces) - EVIDENCE_MAX + FIRST_PIECES] = []
-        return tuple(islice(pieces, EVIDENCE_MAX))
+        pieces = pieces_of(self.recording)
+        if len(pieces) <= EVIDENCE_MAX:
+            return pieces
+        return pieces[:FIRST_PIECES] + pieces[len(pieces) - EVIDENCE_MAX + FIRST_PIECES :]
 
     # ---- before ---------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edge.clock import Clock
+from edge.events import Evidence
 from edge.journal.audit import Draft
 from edge.journal.damage import JournalReplacedError
 from edge.journal.ledger import Intent, Ledger, Moved
@@ -34,7 +35,6 @@ TROUBLES = (sqlite3.Error, OSError, RuntimeError, JournalReplacedError)  # a tim
 _SEQUENCE_MAX = (1 << 63) - 1
 
 Facts = tuple[tuple[str, str], ...]
-Frames = tuple[tuple[str, int, bytes], ...]
 log = logging.getLogger("edge.orders")
 
 
@@ -53,7 +53,7 @@ class Step(NamedTuple):
     state: str
     reason: str = ""
     readings: tuple[Reading, ...] = ()
-    evidence: Frames = ()
+    evidence: Evidence = ()
     facts: Facts = ()
 
 
@@ -182,7 +182,7 @@ class Records:
         state: str,
         reason: str,
         readings: tuple[Reading, ...] = (),
-        evidence: Frames = (),
+        evidence: Evidence = (),
     ) -> None:
         """A step of a read or of a backfill; durable when it returns."""
         self.write(self.step(order, counter, Step(state, reason, readings, evidence)))
